@@ -1,0 +1,239 @@
+"""Every setting of a stream, as frozen data: written once at `apd init`, stored with the stream, never retyped.
+
+`to_json` and `from_json` are exact inverses; an unknown key, a wrong type or a value out of range is a ConfigError that
+names the setting, the value found and what was expected.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from apd.errors import ConfigError
+
+T = TypeVar("T")
+Variant = Literal["apd-fixed", "apd1", "apd2"]
+Centre = Literal["mean", "mid-range"]
+Dtype = Literal["uint8", "float32"]
+
+
+def require(holds: bool, setting: str, found: object, expected: str) -> None:
+    """Raise ConfigError naming the setting unless the condition holds."""
+    if not holds:
+        raise ConfigError(f"{setting} is {found!r} but must be {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Which network a stream grows."""
+
+    name: str = "lenet"
+    """`mlp`, `lenet`, `resnet18`, or `module:callable` of your own: called as callable(input_shape, classes, **arguments)."""
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the network, JSON values only."""
+
+    def __post_init__(self) -> None:
+        built_in = self.name in ("mlp", "lenet", "resnet18")
+        require(built_in or ":" in self.name, "network.name", self.name, "mlp, lenet, resnet18 or module:callable")
+
+
+@dataclass(frozen=True, slots=True)
+class LearningConfig:
+    """How one arriving task is trained."""
+
+    variant: Variant = "apd2"
+    """apd-fixed: sigma held after the first task. apd1: sigma goes on moving, old taus re-expressed. apd2: apd1 and clusters."""
+
+    capacity_per_task: float | None = 0.01
+    """Budget of new non-zeros for one task, as a share of the P shared parameters. None: `sparsity` alone decides."""
+
+    sparsity: float = 0.0
+    """lambda_1, weight of the l1 norm of tau (the paper: 4e-4 to 6e-4)."""
+
+    drift: float = 100.0
+    """lambda_2, weight of the squared drift of old parameters; with lambda_1 it sets how far re-expression may move one."""
+
+    epochs: int = 20
+    """Passes over the training split."""
+
+    batch_size: int = 100
+    """Samples per step."""
+
+    learning_rate: float = 1e-3
+    """Adam's step size in the first epoch."""
+
+    learning_rate_decay: float = 0.95
+    """The step size is multiplied by this after every epoch."""
+
+    weight_decay: float = 1e-4
+    """Weight of half the squared norm of tau and mask logits, and of sigma in the first task."""
+
+    prune_from: float = 0.15
+    """Share of the epochs after which tau begins to shrink towards its budget."""
+
+    prune_until: float = 0.7
+    """Share of the epochs after which tau has its final support; the rest refits the values."""
+
+    mask_start: float = 3.0
+    """Initial mask logit v of a task: sigmoid(3) = 0.95."""
+
+    seed: int = 0
+    """Seed of initial values and of the data order."""
+
+    def __post_init__(self) -> None:
+        budget = self.capacity_per_task
+        require(budget is None or 0 < budget <= 1, "learning.capacity_per_task", budget, "in (0, 1] or null")
+        require(self.sparsity >= 0, "learning.sparsity", self.sparsity, ">= 0")
+        require(self.drift > 0, "learning.drift", self.drift, "> 0")
+        require(self.epochs >= 1, "learning.epochs", self.epochs, ">= 1")
+        require(self.batch_size >= 1, "learning.batch_size", self.batch_size, ">= 1")
+        require(self.learning_rate > 0, "learning.learning_rate", self.learning_rate, "> 0")
+        decay = self.learning_rate_decay
+        require(0 < decay <= 1, "learning.learning_rate_decay", decay, "in (0, 1]")
+        require(self.weight_decay >= 0, "learning.weight_decay", self.weight_decay, ">= 0")
+        require(0 <= self.prune_from <= 1, "learning.prune_from", self.prune_from, "in [0, 1]")
+        require(self.prune_from <= self.prune_until <= 1, "learning.prune_until", self.prune_until, "in [prune_from, 1]")
+
+
+@dataclass(frozen=True, slots=True)
+class ConsolidationConfig:
+    """How taus are clustered into locally shared parameters."""
+
+    consolidate_every: int = 5
+    """s: tasks between two consolidations."""
+
+    clusters_per_round: int = 2
+    """k: clusters added at each consolidation."""
+
+    tolerance: float = 1e-2
+    """beta: largest spread of tau over a cluster's members at an element that is shared; no parameter moves further."""
+
+    centre: Centre = "mean"
+    """What a shared element becomes: the members' mean, or the middle of their range."""
+
+    max_accuracy_drop: float = 0.01
+    """A consolidation that costs any task more validation accuracy than this is refused and kept aside."""
+
+    def __post_init__(self) -> None:
+        require(self.consolidate_every >= 2, "consolidation.consolidate_every", self.consolidate_every, ">= 2")
+        require(self.clusters_per_round >= 1, "consolidation.clusters_per_round", self.clusters_per_round, ">= 1")
+        require(self.tolerance >= 0, "consolidation.tolerance", self.tolerance, ">= 0")
+        drop = self.max_accuracy_drop
+        require(0 <= drop <= 1, "consolidation.max_accuracy_drop", drop, "in [0, 1]")
+
+
+@dataclass(frozen=True, slots=True)
+class SplitConfig:
+    """How a task without validation or test files is split."""
+
+    validation: float = 0.15
+    """Share of the training file kept for choosing the best epoch, where a task brings no validation file."""
+
+    test: float = 0.2
+    """Share of the training file kept for the reported accuracy, where a task brings no test file."""
+
+    seed: int = 0
+    """Seed of the split."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.validation < 1, "split.validation", self.validation, "in (0, 1)")
+        require(0 < self.test < 1, "split.test", self.test, "in (0, 1)")
+        require(self.validation + self.test < 1, "split.validation + split.test", self.validation + self.test, "< 1")
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceConfig:
+    """What one training actor asks of the Ray cluster."""
+
+    num_cpus: float = 1.0
+    """CPUs per actor; one torch thread each."""
+
+    num_gpus: float = 0.0
+    """GPUs per actor; fractions share one."""
+
+    memory: int | None = None
+    """Bytes of memory per actor, or null."""
+
+    custom: Mapping[str, float] = field(default_factory=dict)
+    """Custom Ray resources per actor."""
+
+    def __post_init__(self) -> None:
+        require(self.num_cpus > 0, "resources.num_cpus", self.num_cpus, "> 0")
+        require(self.num_gpus >= 0, "resources.num_gpus", self.num_gpus, ">= 0")
+        require(self.memory is None or self.memory > 0, "resources.memory", self.memory, "> 0 or null")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConfig:
+    """Everything a stream is created with."""
+
+    input_shape: tuple[int, ...]
+    """Shape of one input, channels first: (1, 28, 28), (3, 32, 32), (561,)."""
+
+    input_dtype: Dtype = "uint8"
+    """uint8 inputs are divided by 255; float32 inputs are taken as they are."""
+
+    network: NetworkConfig = NetworkConfig()
+    learning: LearningConfig = LearningConfig()
+    consolidation: ConsolidationConfig = ConsolidationConfig()
+    split: SplitConfig = SplitConfig()
+    resources: ResourceConfig = ResourceConfig()
+
+    def __post_init__(self) -> None:
+        sizes = self.input_shape
+        require(bool(sizes) and all(size >= 1 for size in sizes), "input_shape", sizes, "one or more sizes >= 1")
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """A configuration as JSON values: nested objects, lists, numbers, strings, null."""
+    values = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            value = to_json(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        elif isinstance(value, Mapping):
+            value = dict(value)
+        values[item.name] = value
+    return values
+
+
+def from_json(kind: type[T], values: Mapping[str, Any], place: str = "") -> T:
+    """Build a configuration of this kind; every value is checked against its field's type."""
+    hints = typing.get_type_hints(kind)
+    known = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(f"unknown setting {place}{unknown[0]}; {kind.__name__} has {', '.join(sorted(known))}")
+    try:
+        return kind(**{name: _convert(hints[name], value, f"{place}{name}") for name, value in values.items()})
+    except TypeError as error:
+        raise ConfigError(f"{place or 'stream'} settings are incomplete: {error}") from None
+
+
+def _convert(hint: Any, value: Any, place: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_json(typing.cast(type, hint), value, f"{place}.")
+    origin, choices = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return None if value is None else _convert(choices[0], value, place)
+    if origin is Literal:
+        require(value in choices, place, value, f"one of {', '.join(map(str, choices))}")
+        return value
+    if origin is tuple:
+        require(isinstance(value, list | tuple), place, value, "a list of numbers")
+        return tuple(_convert(choices[0], item, place) for item in value)
+    if hint is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        require(number, place, value, "a number")
+        return float(value)
+    plain = {int: "a whole number", str: "a string"}
+    if hint in plain:
+        require(isinstance(value, hint) and not isinstance(value, bool), place, value, plain[hint])
+        return value
+    require(isinstance(value, Mapping), place, value, "an object")
+    return dict(value)

@@ -1,0 +1,155 @@
+"""What a stream has learned, as pure data: no file, no network code, no training.
+
+    theta_t = sigma * mask_t + local_shared_g(t) + tau_t          mask_t = sigmoid(mask_logits_t)
+
+    symbol      name            meaning                                              shape
+    sigma       sigma           task-shared parameters                               the weight's own
+    v_t, M_t    mask_logits     which output units of sigma the task attends to      (out,), broadcast over the rest
+    tau_t       tau             the task's sparse own parameters                     the weight's own, few non-zeros
+    sigma_g     local_shared    sparse parameters shared by the cluster g(t)         the weight's own, few non-zeros
+    -           private         biases, normalisation, buffers, the head             as in the network
+
+Every dictionary is keyed by the parameter's name in the network (`conv1.weight`). "out" is dimension 0.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from apd.errors import ShapeMismatch, StateError
+
+Tensors = Mapping[str, Tensor]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sparse:
+    """A tensor with few non-zeros: strictly increasing row-major flat indices and their values."""
+
+    shape: Shape
+    indices: Tensor
+    """(n,) int64."""
+    values: Tensor
+    """(n,) float32."""
+
+    def __post_init__(self) -> None:
+        indices, size = self.indices, math.prod(self.shape)
+        if indices.ndim != 1 or self.values.shape != indices.shape:
+            raise ShapeMismatch(f"sparse indices {tuple(indices.shape)} and values {tuple(self.values.shape)} differ")
+        if indices.dtype != torch.int64 or self.values.dtype != torch.float32:
+            raise StateError(f"sparse tensors are int64 and float32, found {indices.dtype} and {self.values.dtype}")
+        if len(indices) and not (0 <= int(indices[0]) and int(indices[-1]) < size and bool((indices.diff() > 0).all())):
+            raise StateError(f"sparse indices must increase strictly within 0..{size - 1} for shape {self.shape}")
+
+    @classmethod
+    def from_dense(cls, dense: Tensor) -> "Sparse":
+        """Keep the non-zeros of a tensor of any shape."""
+        flat = dense.detach().to("cpu", torch.float32).flatten()
+        indices = flat.nonzero().flatten()
+        return cls(tuple(dense.shape), indices, flat[indices].clone())
+
+    @classmethod
+    def zeros(cls, shape: Shape) -> "Sparse":
+        """No non-zeros at all."""
+        return cls(tuple(shape), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored values."""
+        return len(self.indices)
+
+    def add_to(self, dense: Tensor) -> Tensor:
+        """A new tensor: `dense` (this shape, any device) plus this one."""
+        flat = dense.flatten().clone()
+        flat[self.indices.to(flat.device)] += self.values.to(flat)
+        return flat.reshape(self.shape)
+
+    def to_dense(self) -> Tensor:
+        """float32, this shape."""
+        return self.add_to(torch.zeros(self.shape))
+
+
+SparseTensors = Mapping[str, Sparse]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Which of a network's tensors are shared through sigma, and which are private to a task."""
+
+    shared: Mapping[str, Shape]
+    """Decomposed parameters: two or more dimensions, not the head."""
+    private: Mapping[str, tuple[Shape, str]]
+    """Shape and dtype ("float32") of every other parameter and buffer but the head."""
+    head: tuple[str, ...]
+    """Names of the tensors whose shape depends on the number of classes; private too."""
+
+    @property
+    def size(self) -> int:
+        """P, the number of shared parameters."""
+        return sum(math.prod(shape) for shape in self.shared.values())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskState:
+    """One learned task: all that its parameters depend on."""
+
+    name: str
+    sigma: Tensors
+    """The sigma this task is relative to; tasks share one object where they share one sigma."""
+    mask_logits: Tensors
+    tau: SparseTensors
+    private: Tensors
+    clusters: Mapping[str, int]
+    """Cluster of the task per parameter; a parameter that is not listed is in none."""
+    local_shared: SparseTensors
+    """sigma_g of those clusters, same keys as `clusters`."""
+
+    def __post_init__(self) -> None:
+        if set(self.local_shared) != set(self.clusters):
+            raise StateError(f"task {self.name!r} has clusters {set(self.clusters)} but sigma_g {set(self.local_shared)}")
+        for label, tensors in (("mask_logits", self.mask_logits), ("tau", self.tau)):
+            if set(tensors) != set(self.sigma):
+                raise StateError(f"{label} of task {self.name!r} has {sorted(tensors)}, sigma has {sorted(self.sigma)}")
+        for name, shared in self.sigma.items():
+            self._check_shape("mask_logits", name, tuple(self.mask_logits[name].shape), tuple(shared.shape[:1]))
+            self._check_shape("tau", name, self.tau[name].shape, tuple(shared.shape))
+            if name in self.local_shared:
+                self._check_shape("local_shared", name, self.local_shared[name].shape, tuple(shared.shape))
+
+    def _check_shape(self, label: str, name: str, found: Shape, expected: Shape) -> None:
+        if found != expected:
+            raise ShapeMismatch(f"{label}[{name!r}] of task {self.name!r} is {found}, sigma asks for {expected}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """What a new task needs to know of all earlier ones: of fixed size, whatever their number."""
+
+    sigma: Tensors | None
+    """The newest sigma; None when this is the first task."""
+    pull: Tensors
+    """W, (out,) per shared parameter: sum over earlier tasks of their masks, the l1 pull on sigma. Empty for the first."""
+    curvature: Tensors
+    """A, (out,) per shared parameter: sum over earlier tasks of their squared masks, the quadratic pull on sigma."""
+    earlier: int
+    """t - 1, the number of earlier tasks."""
+
+
+FIRST = Arrival(sigma=None, pull={}, curvature={}, earlier=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """Outcome of training one task."""
+
+    task: TaskState
+    """Relative to its own sigma: the one it arrived at plus `sigma_step`."""
+    sigma_step: SparseTensors
+    """How this task moves the shared sigma; for the first task all zero (its sigma is new)."""
+    best_epoch: int
+    """Epoch whose parameters were kept, from 1."""
+    validation_accuracy: float
+    """Of the kept parameters, in [0, 1]."""
