@@ -160,7 +160,11 @@ class ResourceConfig:
     custom: Mapping[str, float] = field(default_factory=dict)
     """Custom Ray resources per actor."""
 
+    save_every: float = 20.0
+    """Seconds of training after which an attempt is saved, at the end of the epoch."""
+
     def __post_init__(self) -> None:
+        require(self.save_every >= 0, "resources.save_every", self.save_every, ">= 0")
         require(self.num_cpus > 0, "resources.num_cpus", self.num_cpus, "> 0")
         require(self.num_gpus >= 0, "resources.num_gpus", self.num_gpus, ">= 0")
         require(self.memory is None or self.memory > 0, "resources.memory", self.memory, "> 0 or null")
