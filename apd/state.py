@@ -15,6 +15,7 @@ Every dictionary is keyed by the parameter's name in the network (`conv1.weight`
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -109,7 +110,9 @@ class TaskState:
 
     def __post_init__(self) -> None:
         if set(self.local_shared) != set(self.clusters):
-            raise StateError(f"task {self.name!r} has clusters {set(self.clusters)} but sigma_g {set(self.local_shared)}")
+            raise StateError(
+                f"task {self.name!r} has clusters {set(self.clusters)} but sigma_g {set(self.local_shared)}"
+            )
         for label, tensors in (("mask_logits", self.mask_logits), ("tau", self.tau)):
             if set(tensors) != set(self.sigma):
                 raise StateError(f"{label} of task {self.name!r} has {sorted(tensors)}, sigma has {sorted(self.sigma)}")
@@ -153,3 +156,74 @@ class Learned:
     """Epoch whose parameters were kept, from 1."""
     validation_accuracy: float
     """Of the kept parameters, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clustering:
+    """Which tasks the K-means of one consolidation put together; the next one starts from it."""
+
+    rounds: int
+    """Consolidations so far; K = rounds * clusters_per_round."""
+    members: Mapping[str, tuple[tuple[str, ...], ...]]
+    """Per parameter, the task names of each cluster; `TaskState.clusters` counts along these."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values: numbers, lists, strings."""
+        members = {name: [list(names) for names in clusters] for name, clusters in self.members.items()}
+        return {"rounds": self.rounds, "members": members}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Clustering":
+        """The inverse of `to_json`."""
+        members = {name: tuple(map(tuple, clusters)) for name, clusters in values["members"].items()}
+        return cls(values["rounds"], members)
+
+
+UNCLUSTERED = Clustering(rounds=0, members={})
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterReport:
+    """What one consolidation did to one shared parameter."""
+
+    inertia: float
+    """Sum of squared distances of the taus to their cluster's mean."""
+    members: tuple[tuple[str, ...], ...]
+    """Task names of each cluster that shares at least one element."""
+    refused: int
+    """Clusters of two or more that would have saved nothing; their members have no cluster."""
+    elements: int
+    """Elements that are now shared, summed over the clusters."""
+    tau_before: int
+    """Non-zeros of all taus on the new sigma, before clusters changed."""
+    tau_after: int
+    """Non-zeros of all taus now."""
+    local_shared_before: int
+    """Non-zeros of the earlier sigma_g's."""
+    local_shared_after: int
+    """Non-zeros of the sigma_g's now."""
+    moves: Mapping[str, float]
+    """Largest absolute change of any element of theta per task, where it is not zero."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Consolidation:
+    """Outcome of one consolidation."""
+
+    tasks: tuple[TaskState, ...]
+    """Every task, in the order given, all relative to `sigma`, which is one object."""
+    sigma: Tensors
+    """The sigma from which the next task starts."""
+    clustering: Clustering
+    """Hand it to the next consolidation."""
+    tau_stored: int
+    """Non-zeros of all taus as they were given, each relative to its own sigma."""
+    sigma_moved: int
+    """Elements of the newest sigma that went back to an earlier value because that needs fewer taus."""
+    report: Mapping[str, ParameterReport]
+    """Per shared parameter."""
+
+    @property
+    def largest_move(self) -> float:
+        """Largest absolute change of any parameter of any task."""
+        return max((move for part in self.report.values() for move in part.moves.values()), default=0.0)
