@@ -42,7 +42,8 @@ class Sparse:
             raise ShapeMismatch(f"sparse indices {tuple(indices.shape)} and values {tuple(self.values.shape)} differ")
         if indices.dtype != torch.int64 or self.values.dtype != torch.float32:
             raise StateError(f"sparse tensors are int64 and float32, found {indices.dtype} and {self.values.dtype}")
-        if len(indices) and not (0 <= int(indices[0]) and int(indices[-1]) < size and bool((indices.diff() > 0).all())):
+        increasing = bool((indices.diff() > 0).all())
+        if len(indices) and not (increasing and int(indices[0]) >= 0 and int(indices[-1]) < size):
             raise StateError(f"sparse indices must increase strictly within 0..{size - 1} for shape {self.shape}")
 
     @classmethod
@@ -134,7 +135,7 @@ class Arrival:
     sigma: Tensors | None
     """The newest sigma; None when this is the first task."""
     pull: Tensors
-    """W, (out,) per shared parameter: sum over earlier tasks of their masks, the l1 pull on sigma. Empty for the first."""
+    """W, (out,) per shared parameter: sum over earlier tasks of their masks, the l1 pull on sigma. Empty at first."""
     curvature: Tensors
     """A, (out,) per shared parameter: sum over earlier tasks of their squared masks, the quadratic pull on sigma."""
     earlier: int
