@@ -1,0 +1,50 @@
+"""One task of a stream, ready to answer; and as a plain state dict for use without us."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from apd.data import read_inputs
+from apd.decomposition import bare_state
+from apd.networks import from_config
+from apd.store import Stream
+from apd.training import predict_logits
+
+
+class Predictor:
+    """Answers for one task of one version (the newest when None)."""
+
+    def __init__(self, stream: Stream, task: str, version: int | None = None) -> None:
+        chosen = stream.head() if version is None else stream.version(version)
+        self.config = stream.config
+        self.classes = chosen.entry(task).classes
+        self.state = stream.load_task(chosen, task)
+        self.network = from_config(stream.config)
+
+    def file(self, path: Path) -> Iterator[dict[str, Any]]:
+        """One answer per input in an image or array file: input, label, probability, probabilities of all classes.
+
+        Raises DataError when the file cannot be read or its inputs are not the stream's shape.
+        """
+        inputs = read_inputs(path, self.config)
+        probabilities = torch.softmax(predict_logits(self.network, self.state, inputs), dim=1)
+        for row, values in enumerate(probabilities.tolist()):
+            best = max(range(len(values)), key=values.__getitem__)
+            yield {
+                "input": str(path) if len(inputs) == 1 else f"{path}[{row}]",
+                "label": self.classes[best],
+                "probability": values[best],
+                "probabilities": dict(zip(self.classes, values, strict=True)),
+            }
+
+
+def export(stream: Stream, task: str, file: Path, version: int | None = None) -> int:
+    """Write theta_t and the private tensors of a task as safetensors; returns how many numbers that is."""
+    chosen = stream.head() if version is None else stream.version(version)
+    tensors = {name: value.contiguous() for name, value in bare_state(stream.load_task(chosen, task)).items()}
+    described = {"task": task, "version": str(chosen.number), "classes": "\n".join(chosen.entry(task).classes)}
+    save_file(tensors, file, metadata=described)
+    return sum(value.numel() for value in tensors.values())

@@ -1,0 +1,20 @@
+"""`evaluate`: how good every task is now."""
+
+from prefect import flow
+
+from apd.actors import cluster
+from flows import steps
+from flows.names import run_name
+
+
+@flow(flow_run_name=run_name)
+def evaluate(stream: str, version: int | None = None, again: bool = False) -> None:
+    """Measure the tasks of a version whose parameters were never measured.
+
+    Args:
+        stream: URL of the stream, a folder or s3://bucket/prefix.
+        version: which version; the newest when not given.
+        again: measure every task anew, even where the stored parameters have not changed.
+    """
+    with cluster(stream):
+        steps.evaluate(stream, version, again)

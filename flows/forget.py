@@ -1,0 +1,20 @@
+"""`forget`: a task leaves the model, with evidence."""
+
+from prefect import flow
+
+from flows import steps
+from flows.names import run_name
+
+
+@flow(flow_run_name=run_name)
+def forget(stream: str, task: str) -> int:
+    """Remove a task's parameters and data from every version; the other tasks keep theirs, bit for bit.
+
+    Args:
+        stream: URL of the stream, a folder or s3://bucket/prefix.
+        task: name of a learned task.
+
+    Returns:
+        Number of the version without it, whose details hold the evidence.
+    """
+    return steps.forget_task(stream, task)

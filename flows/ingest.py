@@ -1,0 +1,20 @@
+"""`ingest`: what lies complete in the inbox becomes an arrival, exactly once, or is rejected with its reason."""
+
+from prefect import flow
+
+from flows import steps
+from flows.names import run_name
+
+
+@flow(flow_run_name=run_name)
+def ingest(stream: str) -> list[str]:
+    """Validate and register the tasks that have arrived.
+
+    Args:
+        stream: URL of the stream, a folder or s3://bucket/prefix.
+
+    Returns:
+        Names of the tasks that wait to be learned, oldest first.
+    """
+    steps.find_arrivals(stream)
+    return steps.list_waiting(stream)

@@ -1,0 +1,29 @@
+"""`learn`: one arrival becomes part of the model."""
+
+from prefect import flow
+
+from apd.actors import cluster
+from flows import steps
+from flows.names import run_name
+
+
+@flow(flow_run_name=run_name)
+def learn(stream: str, task: str) -> int | None:
+    """Train one accepted task on a Ray actor, commit it as a new version and measure what is new in it.
+
+    Running it again, or twice at the same time, changes nothing: a task is learned once.
+
+    Args:
+        stream: URL of the stream, a folder or s3://bucket/prefix.
+        task: name of an accepted task.
+
+    Returns:
+        Number of the new version; None when the task had been learned before.
+    """
+    with cluster(stream):
+        candidate = steps.train(stream, task)
+        if candidate is None:
+            return None
+        version = steps.commit(stream, candidate)
+        steps.evaluate(stream, version, again=False)
+    return version

@@ -1,0 +1,20 @@
+"""`report`: what an operator opens first."""
+
+from prefect import flow
+
+from flows import steps
+from flows.names import run_name
+
+
+@flow(flow_run_name=run_name)
+def report(stream: str, version: int | None = None) -> str:
+    """Write the report of a version: an HTML file in the store, tables as artifacts.
+
+    Args:
+        stream: URL of the stream, a folder or s3://bucket/prefix.
+        version: which version; the newest when not given.
+
+    Returns:
+        URL of the HTML file.
+    """
+    return steps.publish_report(stream, version)
