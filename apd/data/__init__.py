@@ -1,0 +1,32 @@
+"""Labelled tasks: their format, splits and checks, and ways to make them. The format is described in `apd.data.format`.
+
+splits      samples in memory; batches; stratified splits
+format      the task folder and its metadata
+rows        its Parquet files, streamed
+validate    check a folder; load it
+write       make a folder
+packing     make one from arrays, pictures, Parquet, any Dataset
+tasks       a task in memory, with its name
+digits      sixteen small tasks from scikit-learn's digits
+official    benchmark streams from the official files of public datasets
+"""
+
+from apd.data.format import Folder, LocalFolder, TaskInfo, check_name, read_info
+from apd.data.splits import Split, TaskData
+from apd.data.tasks import NamedTask
+from apd.data.validate import load_task, validate_task
+from apd.data.write import write_task
+
+__all__ = [
+    "Folder",
+    "LocalFolder",
+    "NamedTask",
+    "Split",
+    "TaskData",
+    "TaskInfo",
+    "check_name",
+    "load_task",
+    "read_info",
+    "validate_task",
+    "write_task",
+]

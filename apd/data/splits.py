@@ -1,0 +1,114 @@
+"""Labelled samples in memory, in which order they are trained on, and how one file becomes three splits."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from apd.config import SplitConfig
+from apd.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """N labelled samples."""
+
+    inputs: Tensor
+    """(N, *input_shape), uint8 or float32."""
+    labels: Tensor
+    """(N,) int64, indices into the task's class names."""
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.inputs.shape[:1] or self.labels.dtype != torch.int64:
+            found = f"labels {tuple(self.labels.shape)} {self.labels.dtype}, inputs {tuple(self.inputs.shape)}"
+            raise DataError(f"found {found}; expected one int64 label per input")
+        if self.inputs.dtype not in (torch.uint8, torch.float32):
+            raise DataError(f"inputs are {self.inputs.dtype} but must be torch.uint8 or torch.float32")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: str | torch.device) -> "Split":
+        """The same samples on another device."""
+        return Split(self.inputs.to(device), self.labels.to(device))
+
+    def take(self, rows: Tensor) -> "Split":
+        """The samples at these indices, (n,) int64, in their order."""
+        rows = rows.to(self.labels.device)
+        return Split(self.inputs[rows], self.labels[rows])
+
+    def batches(self, batch_size: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(inputs, labels) of all samples once, in an order that depends on (N, seed, epoch) alone.
+
+        A last batch of one sample joins the batch before it: batch statistics of one sample do not exist.
+        """
+        order = permutation(len(self), seed, epoch).to(self.labels.device)
+        starts = list(range(0, len(self), batch_size))
+        if len(starts) > 1 and starts[-1] == len(self) - 1:
+            starts.pop()
+        for start, end in pairwise([*starts, len(self)]):
+            rows = order[start:end]
+            yield self.inputs[rows], self.labels[rows]
+
+    def chunks(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(inputs, labels) of all samples, in their own order."""
+        for start in range(0, len(self), batch_size):
+            yield self.inputs[start : start + batch_size], self.labels[start : start + batch_size]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskData:
+    """One task's samples: to train on, to choose by, to report on."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+def permutation(size: int, *key: int) -> Tensor:
+    """(size,) int64: 0..size-1 in an order that depends on the arguments alone, the same on every machine and release.
+
+    numpy's RandomState is the generator whose stream is frozen; torch and numpy's newer ones promise less.
+    """
+    state = np.random.RandomState([part % 2**32 for part in key])
+    return torch.from_numpy(state.permutation(size).astype(np.int64))
+
+
+def held_out(count: int, share: float, keep: int) -> int:
+    """How many of a class's samples a split of this share takes: one at least, but leaving `keep` to other splits."""
+    return min(max(1, round(count * share)), max(count - keep, 0))
+
+
+def split_rows(labels: Tensor, config: SplitConfig, *, validation: bool, test: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Stratified rows (train, validation, test), each ascending; the last two are empty where not asked for.
+
+    labels: (N,) int64. Which samples of a class are held out depends on the split seed, the label, and the row order.
+    """
+    parts: list[list[Tensor]] = [[], [], []]
+    for label in torch.unique(labels).tolist():
+        rows = (labels == label).nonzero().flatten()
+        rows = rows[permutation(len(rows), config.seed, label)]
+        tested = held_out(len(rows), config.test, keep=1 + validation) if test else 0
+        chosen = held_out(len(rows), config.validation, keep=1 + tested) if validation else 0
+        sizes = [len(rows) - tested - chosen, chosen, tested]
+        for part, piece in zip(parts, torch.split(rows, sizes), strict=True):
+            part.append(piece)
+    train, validated, held = (torch.cat(part).sort().values for part in parts)
+    return train, validated, held
+
+
+def split(samples: Split, config: SplitConfig, validation: Split | None = None, test: Split | None = None) -> TaskData:
+    """Three splits; those not given are held out of `samples`.
+
+    DataError if that leaves one of them empty.
+    """
+    rows = split_rows(samples.labels, config, validation=validation is None, test=test is None)
+    train, chosen, tested = (samples.take(part) for part in rows)
+    data = TaskData(train, chosen if validation is None else validation, tested if test is None else test)
+    for name, part in (("validation", data.validation), ("test", data.test)):
+        if not len(part):
+            raise DataError(f"{len(samples)} samples are too few to hold some out for {name}: give three per class")
+    return data

@@ -1,0 +1,170 @@
+"""A network as data: its tensors by name, which of them are shared, and logits as a function of tensors and inputs.
+
+    spec(classes)                        which tensors are shared through sigma, private to a task, or its head
+    initial(classes, seed)               first values of all of them
+    forward(tensors, inputs, training)   logits
+
+Nothing is guessed from names or layer types: the head is what changes its shape when the number of classes does, and a
+parameter of two or more dimensions that does not is shared. Tied parameters are listed once, under their first name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from apd.config import Dtype
+from apd.errors import ConfigError, ShapeMismatch, StateError
+from apd.state import Shape, Spec, Tensors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Skeleton:
+    """A module whose parameters and persistent buffers have no storage: they come with each call."""
+
+    module: nn.Module
+    tensors: Tensors
+    """Those parameters and buffers, on the meta device."""
+    constants: Tensors
+    """Buffers that are no part of a state dict, on the device that the skeleton is for."""
+
+    def call(self, tensors: Tensors, inputs: Tensor, training: bool) -> Tensor:
+        self.module.train(training)
+        constants = {name: buffer.clone() for name, buffer in self.constants.items()}
+        logits: Tensor = torch.func.functional_call(self.module, constants | dict(tensors), (inputs,))
+        return logits
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Any `nn.Module` that takes a batch of inputs and gives logits (N, classes)."""
+
+    input_shape: Shape
+    """Shape of one input, without the batch dimension."""
+    build: Callable[[int], nn.Module]
+    """Makes the module for a number of classes; its random numbers come from torch's default generator."""
+    input_dtype: Dtype = "uint8"
+    """uint8 inputs are divided by 255 before the module sees them."""
+    _skeletons: dict[tuple[int, torch.device], _Skeleton] = field(default_factory=dict, init=False, repr=False)
+
+    def spec(self, classes: int) -> Spec:
+        """Sort the tensors of the network with this many classes; ConfigError if it has no head or nothing to share."""
+        head = self._head(classes)
+        parameters = dict(self._skeleton(classes).module.named_parameters())
+        shared: dict[str, Shape] = {}
+        private: dict[str, tuple[Shape, str]] = {}
+        for name, tensor in self._skeleton(classes).tensors.items():
+            if name in parameters and tensor.ndim >= 2 and name not in head:
+                shared[name] = _float32(name, tensor)
+            elif name not in head:
+                private[name] = (tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+        if not shared:
+            raise ConfigError(
+                "the network has no parameter of two or more dimensions besides its head: nothing to share"
+            )
+        return Spec(shared, private, head)
+
+    def initial(self, classes: int, seed: int) -> dict[str, Tensor]:
+        """First values of all parameters and persistent buffers, on the CPU; the same for the same arguments."""
+        module = _built(self.build, classes, seed)
+        return {name: tensor.detach().clone() for name, tensor in _persistent(module).items()}
+
+    def forward(self, tensors: Tensors, inputs: Tensor, training: bool) -> Tensor:
+        """Logits (N, classes) of raw inputs (N, *input_shape), on the device that inputs and tensors are on.
+
+        tensors: all that `initial` lists, no more; their shapes tell the number of classes. While training, buffers
+        such as BatchNorm's are updated in place in the tensors given; nothing else changes. Dropout draws from torch's
+        default generator.
+        """
+        skeleton = self._skeleton(self.classes_of(tensors), inputs.device)
+        scaled = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+        return skeleton.call(tensors, scaled, training)
+
+    def classes_of(self, tensors: Tensors) -> int:
+        """The number of classes that these tensors are made for.
+
+        StateError if one is missing or none of the network's, ShapeMismatch if one has another shape.
+        """
+        two, three = self._skeleton(2).tensors, self._skeleton(3).tensors
+        odd = sorted(set(two) ^ set(tensors))
+        if odd:
+            raise StateError(f"{odd[0]!r} is {'missing' if odd[0] in two else 'not a tensor of the network'}")
+        classes = 2
+        for name in self._head(2):
+            for size, smallest, next_size in zip(tensors[name].shape, two[name].shape, three[name].shape, strict=False):
+                if next_size != smallest:
+                    classes = 2 + (size - smallest) // (next_size - smallest)
+        self._check_shapes(tensors, max(classes, 1))
+        return classes
+
+    def _check_shapes(self, tensors: Tensors, classes: int) -> None:
+        for name, expected in self._skeleton(classes).tensors.items():
+            if tensors[name].shape != expected.shape:
+                raise ShapeMismatch(
+                    f"{name!r} is {tuple(tensors[name].shape)} but the network with {classes} classes expects "
+                    f"{tuple(expected.shape)}; was the network changed after the stream was created?"
+                )
+
+    def _head(self, classes: int) -> tuple[str, ...]:
+        """Names of the tensors whose shape changes with the number of classes."""
+        here, more = self._skeleton(classes).tensors, self._skeleton(classes + 1).tensors
+        odd = sorted(set(here) ^ set(more))
+        if odd:
+            raise ConfigError(
+                f"the network has a tensor {odd[0]!r} with only one of {classes} and {classes + 1} classes"
+            )
+        head = tuple(name for name, tensor in here.items() if tensor.shape != more[name].shape)
+        if not head:
+            raise ConfigError("no tensor of the network changes its shape with the number of classes: it has no head")
+        return head
+
+    def _skeleton(self, classes: int, device: torch.device | None = None) -> _Skeleton:
+        key = (classes, device or torch.device("cpu"))
+        if key not in self._skeletons:
+            self._skeletons[key] = _hollow(_built(self.build, classes, seed=0), key[1])
+        return self._skeletons[key]
+
+
+def of_module(build: Callable[[int], nn.Module], input_shape: Shape, input_dtype: Dtype = "float32") -> Network:
+    """The network of your own module: `build(classes)` makes one from (N, *input_shape) to logits (N, classes)."""
+    return Network(tuple(input_shape), build, input_dtype)
+
+
+def _built(build: Callable[[int], nn.Module], classes: int, seed: int) -> nn.Module:
+    """The module on the CPU, from this seed; the state of torch's default generator is left as it was."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
+        module = build(classes)
+    if not isinstance(module, nn.Module):
+        raise ConfigError(f"the network's callable gave a {type(module).__name__} but must give a torch.nn.Module")
+    lazy = [name for name, value in module.named_parameters() if isinstance(value, nn.UninitializedParameter)]
+    if lazy:
+        raise ConfigError(f"parameter {lazy[0]!r} has no shape before the first input; give lazy modules their sizes")
+    return module
+
+
+def _persistent(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and the buffers that belong to the state dict, tied ones once."""
+    state = set(module.state_dict(keep_vars=True))
+    buffers = {name: buffer for name, buffer in module.named_buffers() if name in state}
+    return dict(module.named_parameters()) | buffers
+
+
+def _hollow(module: nn.Module, device: torch.device) -> _Skeleton:
+    """Let go of the storage of parameters, which calls bring along; move what they do not bring to the device."""
+    tensors = {name: tensor.detach().to("meta") for name, tensor in _persistent(module).items()}
+    constants = {name: buffer.to(device) for name, buffer in module.named_buffers() if name not in tensors}
+    empty: dict[nn.Parameter, nn.Parameter] = {}  # tied parameters must stay one object
+    for child in module.modules():
+        for name, parameter in child._parameters.items():
+            if parameter is not None:
+                stand_in = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
+                child._parameters[name] = empty.setdefault(parameter, stand_in)
+    return _Skeleton(module, tensors, constants)
+
+
+def _float32(name: str, tensor: Tensor) -> Shape:
+    if tensor.dtype != torch.float32:
+        raise ConfigError(f"parameter {name!r} is {tensor.dtype} but shared parameters must be torch.float32")
+    return tuple(tensor.shape)
