@@ -187,14 +187,12 @@ UNCLUSTERED = Clustering(rounds=0, members={})
 class ParameterReport:
     """What one consolidation did to one shared parameter."""
 
-    inertia: float
-    """Sum of squared distances of the taus to their cluster's mean."""
     members: tuple[tuple[str, ...], ...]
-    """Task names of each cluster that shares at least one element."""
+    """Task names of each cluster that is formed: it has two members or more and shares at least one element."""
+    inertia: float | None
+    """Sum of squared distances of the full taus to their cluster's mean; None where the earlier clusters stay."""
     refused: int
-    """Clusters of two or more that would have saved nothing; their members have no cluster."""
-    elements: int
-    """Elements that are now shared, summed over the clusters."""
+    """Clusters of two or more that were not formed because they save nothing; their members have none."""
     tau_before: int
     """Non-zeros of all taus on the new sigma, before clusters changed."""
     tau_after: int
@@ -202,7 +200,7 @@ class ParameterReport:
     local_shared_before: int
     """Non-zeros of the earlier sigma_g's."""
     local_shared_after: int
-    """Non-zeros of the sigma_g's now."""
+    """Non-zeros of the sigma_g's now: the elements that are shared, summed over the clusters."""
     moves: Mapping[str, float]
     """Largest absolute change of any element of theta per task, where it is not zero."""
 

@@ -1,0 +1,73 @@
+"""What the members of one cluster can share: element by element, only where the members agree and storage shrinks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from apd.config import Centre
+from apd.consolidation.arrays import Indices, at, pack, without
+from apd.consolidation.embedding import Floats
+from apd.state import Sparse
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """One cluster after sharing."""
+
+    local_shared: Sparse
+    taus: tuple[Sparse, ...]
+    """What every member keeps, in the order given."""
+    moves: tuple[float, ...]
+    """Largest absolute change of any element per member."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Union:
+    """The N elements at which at least one member is not zero, in increasing order."""
+
+    indices: Indices
+    count: Indices
+    """How many members are not zero there."""
+    low: Floats
+    high: Floats
+    mean: Floats
+    """Over all members, those that are zero there included."""
+
+
+def share(taus: Sequence[Sparse], tolerance: float, centre: Centre) -> Shared | None:
+    """Split the taus of a cluster's members into one sigma_g and what each member keeps; None where that saves nothing.
+
+        where max_i tau_i - min_i tau_i <= tolerance:   sigma_g = centre of the tau_i,   tau_i = 0
+        elsewhere:                                      sigma_g = 0,                     tau_i as it was
+
+    taus: one or more, of one shape, without stored zeros. An element is shared only if that lowers the number of
+    non-zeros: one (of sigma_g) in place of as many as there are members with a tau. So an element at which one member
+    alone is not zero stays with it, and one at which all are zero is never looked at. No tau_i + sigma_g differs from
+    the old tau_i by more than the spread, or half the spread with the mid-range as centre.
+    """
+    union = _union(taus)
+    centres = (union.mean if centre == "mean" else (union.low + union.high) / 2).astype(np.float32)
+    saved = union.count - (centres != 0)
+    shared = (union.high - union.low <= tolerance) & (saved > 0)
+    if not shared.any():
+        return None
+    places, values = union.indices[shared], centres[shared]
+    kept = tuple(without(tau, places) for tau in taus)
+    moves = tuple(float(np.abs(values - at(tau, places)).max()) for tau in taus)
+    return Shared(pack(taus[0].shape, places, values), kept, moves)
+
+
+def _union(taus: Sequence[Sparse]) -> _Union:
+    members = len(taus)
+    indices = np.concatenate([tau.indices.numpy() for tau in taus])
+    order = np.argsort(indices, kind="stable")
+    values = np.concatenate([tau.values.numpy() for tau in taus]).astype(np.float64)[order]
+    places, starts, count = np.unique(indices[order], return_index=True, return_counts=True)
+    if not len(places):
+        return _Union(places, count, values, values, values)
+    low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+    someone_zero = count < members
+    low[someone_zero] = np.minimum(low[someone_zero], 0.0)
+    high[someone_zero] = np.maximum(high[someone_zero], 0.0)
+    return _Union(places, count, low, high, np.add.reduceat(values, starts) / members)
