@@ -1,0 +1,277 @@
+"""The training loop that all methods share: epochs of Adam, the best parameters kept, snapshots to resume from.
+
+A method is a subclass of `Loop` that says how its own tensors make up a network, and what a gradient by the network's
+tensors means for its own. No file is read or written here: the caller decides when to save, print or stop.
+
+Everything random follows from (seed, epoch), so a run restored from a snapshot gives the same bits on a CPU as one that
+was never stopped.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from apd.config import LearningConfig, to_json
+from apd.data import Split, TaskData
+from apd.errors import StateError
+from apd.networks import Network
+from apd.state import Tensors
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+"""Adam's constants as published."""
+
+ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
+"""What torch's Adam keeps per tensor."""
+
+LAST_EPOCHS = 5
+"""Where no budget says when the support is final, the best of so many last epochs is kept (the paper's protocol)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """A training attempt between two epochs: tensors for safetensors, values for JSON, nothing else."""
+
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What one finished epoch looks like."""
+
+    epoch: int
+    """From 1."""
+    epochs: int
+    """How many there will be."""
+    loss: float
+    """The objective: mean cross-entropy over the epoch, plus the penalties at its end."""
+    train_accuracy: float
+    """While training, in [0, 1]."""
+    validation_accuracy: float
+    """After the epoch, in [0, 1]."""
+    tau_density: float
+    """Non-zeros of tau over P."""
+    seconds: float
+    """Training time so far, earlier attempts included."""
+
+
+@torch.no_grad()
+def bare_logits(network: Network, tensors: Tensors, inputs: Tensor, batch_size: int = 1000) -> Tensor:
+    """As `predict_logits`, for the state dict of a bare network."""
+    there = {name: tensor.to(inputs.device) for name, tensor in tensors.items()}
+    chunks = (inputs[start : start + batch_size] for start in range(0, len(inputs), batch_size))
+    return torch.cat([network.forward(there, chunk, training=False) for chunk in chunks])
+
+
+def bare_accuracy(network: Network, tensors: Tensors, split: Split, batch_size: int = 1000) -> float:
+    """As `accuracy`, for the state dict of a bare network."""
+    predicted = bare_logits(network, tensors, split.inputs, batch_size).argmax(1)
+    return float((predicted == split.labels).double().mean())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Leaves:
+    """The tensors that training changes, by unique names, on its device."""
+
+    decayed: Mapping[str, Tensor]
+    """Moved by Adam, with weight decay."""
+    free: Mapping[str, Tensor]
+    """Moved by Adam, without."""
+    buffers: Mapping[str, Tensor]
+    """Moved by the network's own forward."""
+
+    @property
+    def trained(self) -> dict[str, Tensor]:
+        """Those that Adam moves."""
+        return {**self.decayed, **self.free}
+
+    @property
+    def all(self) -> dict[str, Tensor]:
+        """Everything that the kept parameters consist of."""
+        return {**self.trained, **self.buffers}
+
+
+class Loop(ABC):
+    """Epochs of Adam over `Leaves`, keeping those with the best validation accuracy.
+
+    A subclass says how its leaves make up a network (`_network_tensors`) and what a gradient by the network's tensors
+    means for them (`_update`).
+    """
+
+    def __init__(
+        self, network: Network, name: str, data: TaskData, config: LearningConfig, leaves: Leaves, device: str
+    ) -> None:
+        """name: of the task, for messages and snapshots. data: at least one training sample."""
+        self.network, self.name, self.config, self.device = network, name, config, torch.device(device)
+        self._train, self._validation = (_on(split, self.device) for split in (data.train, data.validation))
+        self._leaves, self._adam = leaves, _adam(leaves, config)
+        self._epoch, self._seconds = 0, 0.0
+        self._kept: dict[str, Tensor] = {}
+        self._kept_epoch, self._kept_accuracy = 0, -1.0
+
+    @abstractmethod
+    def _network_tensors(self) -> dict[str, Tensor]:
+        """The network's tensors now; those that are trained are leaves that require gradients."""
+
+    @abstractmethod
+    def _update(self, gradients: Tensors) -> None:
+        """One optimiser step, from the gradients by the network's tensors (no autograd in here)."""
+
+    def _end_epoch(self) -> tuple[float, float]:
+        """What follows the last step of an epoch. Returns the objective's penalty terms and the density of tau."""
+        return 0.0, 0.0
+
+    @property
+    def _first_selectable(self) -> int:
+        """The first epoch whose parameters may be kept."""
+        return max(1, self.config.epochs - LAST_EPOCHS + 1)
+
+    def epochs(self) -> Iterator[Progress]:
+        """Train, one yield per finished epoch, from the epoch after the last one finished, here or before `restore`."""
+        while self._epoch < self.config.epochs:
+            started = time.monotonic()
+            self._epoch += 1
+            loss, train_accuracy = self._train_epoch()
+            penalty, density = self._end_epoch()
+            accuracy = bare_accuracy(self.network, self._network_tensors(), self._validation)
+            self._keep_best(accuracy)
+            self._seconds += time.monotonic() - started
+            total = self.config.epochs
+            yield Progress(self._epoch, total, loss + penalty, train_accuracy, accuracy, density, self._seconds)
+
+    def _train_epoch(self) -> tuple[float, float]:
+        config, epoch = self.config, self._epoch
+        for group in self._adam.param_groups:
+            group["lr"] = config.learning_rate * config.learning_rate_decay ** (epoch - 1)
+        loss, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(config.seed * 1_000_003 + epoch)
+            for inputs, labels in self._train.batches(config.batch_size, config.seed, epoch):
+                batch_loss, logits = self._step(inputs, labels)
+                loss += batch_loss * len(labels)
+                correct += (logits.argmax(1) == labels).sum()
+        return float(loss) / len(self._train), float(correct) / len(self._train)
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        tensors = self._network_tensors()
+        logits = self.network.forward(tensors, inputs, training=True)
+        loss = functional.cross_entropy(logits, labels)
+        wanted = {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
+        gradients = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True, materialize_grads=True)
+        with torch.no_grad():
+            self._update(dict(zip(wanted, gradients, strict=True)))
+        return loss.detach(), logits.detach()
+
+    def _keep_best(self, validation_accuracy: float) -> None:
+        """Later epochs win ties: they have been refitted for longer."""
+        if self._epoch >= self._first_selectable and validation_accuracy >= self._kept_accuracy:
+            self._kept = {name: _copy(tensor) for name, tensor in self._leaves.all.items()}
+            self._kept_epoch, self._kept_accuracy = self._epoch, validation_accuracy
+
+    def _result_tensors(self) -> dict[str, Tensor]:
+        """The kept parameters, on the CPU; StateError before the last epoch."""
+        if self._epoch < self.config.epochs:
+            raise StateError(
+                f"task {self.name!r} has finished {self._epoch} of {self.config.epochs} epochs: no result yet"
+            )
+        return {name: tensor.cpu() for name, tensor in self._kept.items()}
+
+    def snapshot(self) -> Snapshot:
+        """All that the remaining epochs depend on; take it between epochs."""
+        kept = labelled("kept", self._kept)
+        tensors = {name: _copy(tensor).cpu() for name, tensor in (self._resumable() | kept).items()}
+        values = self._identity() | {
+            "epoch": self._epoch,
+            "seconds": self._seconds,
+            "kept_epoch": self._kept_epoch,
+            "kept_accuracy": self._kept_accuracy,
+        }
+        return Snapshot(tensors, values)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from there; StateError if it was taken of another task, configuration, arrival or network."""
+        for key, expected in self._identity().items():
+            if snapshot.values.get(key) != expected:
+                found = snapshot.values.get(key)
+                raise StateError(
+                    f"the attempt at task {self.name!r} has {key} {found!r}, expected {expected!r}: start it afresh"
+                )
+        kept = under("kept", snapshot.tensors)
+        own = self._resumable()
+        _check_same(
+            own, {name: value for name, value in snapshot.tensors.items() if not name.startswith("kept/")}, self.name
+        )
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(snapshot.tensors[name])
+        self._kept = {name: tensor.to(self.device) for name, tensor in kept.items()}
+        self._epoch, self._seconds = snapshot.values["epoch"], snapshot.values["seconds"]
+        self._kept_epoch, self._kept_accuracy = snapshot.values["kept_epoch"], snapshot.values["kept_accuracy"]
+
+    def _identity(self) -> dict[str, Any]:
+        """What a snapshot must agree on; JSON values."""
+        return {"method": type(self).__name__, "task": self.name, "learning": to_json(self.config)}
+
+    def _resumable(self) -> dict[str, Tensor]:
+        """The live tensors of a snapshot."""
+        state = {
+            f"adam/{key}/{name}": self._adam.state[t][key]
+            for name, t in self._leaves.trained.items()
+            for key in ADAM_STATE
+        }
+        return self._leaves.all | state
+
+
+def trainable(network: Network, classes: int) -> set[str]:
+    """Names of the network's parameters; its other tensors are buffers."""
+    with torch.random.fork_rng(devices=[]):
+        return {name for name, _ in network.build(classes).named_parameters()}
+
+
+def labelled(label: str, tensors: Tensors) -> dict[str, Tensor]:
+    """The same tensors under `label/name`."""
+    return {f"{label}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def under(label: str, tensors: Tensors) -> dict[str, Tensor]:
+    """The inverse of `labelled`: the tensors that have this label, without it."""
+    return {key.removeprefix(f"{label}/"): value for key, value in tensors.items() if key.startswith(f"{label}/")}
+
+
+def _adam(leaves: Leaves, config: LearningConfig) -> torch.optim.Adam:
+    """A fresh Adam whose state is there from the start, so that every snapshot has it."""
+    groups = [
+        {"params": list(leaves.decayed.values()), "weight_decay": config.weight_decay},
+        {"params": list(leaves.free.values()), "weight_decay": 0.0},
+    ]
+    adam = torch.optim.Adam(groups, lr=config.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
+    for tensor in leaves.trained.values():
+        first, second = (torch.zeros_like(tensor, requires_grad=False) for _ in range(2))
+        step = torch.zeros((), device=tensor.device)
+        adam.state[tensor] = dict(zip(ADAM_STATE, (step, first, second), strict=True))
+    return adam
+
+
+def _on(split: Split, device: torch.device) -> Split:
+    return Split(split.inputs.to(device), split.labels.to(device))
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()
+
+
+def _check_same(own: Tensors, found: Tensors, name: str) -> None:
+    odd = sorted(set(own) ^ set(found))
+    if odd:
+        raise StateError(f"the attempt at task {name!r} and the network differ in {odd[0]!r}: start it afresh")
+    for key, tensor in own.items():
+        if tensor.shape != found[key].shape:
+            shapes = f"{tuple(found[key].shape)}, expected {tuple(tensor.shape)}"
+            raise StateError(f"{key!r} of the attempt at task {name!r} is {shapes}: start it afresh")

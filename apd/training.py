@@ -1,0 +1,182 @@
+"""Learning one task with APD.
+
+    fit = Fit(network, "shoes", 5, data, arrival, config)
+    for progress in fit.epochs():
+        ...                               # print, save fit.snapshot(), or stop
+    learned = fit.result()
+
+What is minimised stands in `apd.objective`, how the epochs run in `apd.loop`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from apd.config import LearningConfig
+from apd.data import Split, TaskData
+from apd.decomposition import bare_state, broadcast_mask
+from apd.loop import (
+    BETAS,
+    EPSILON,
+    Leaves,
+    Loop,
+    Progress,
+    Snapshot,
+    bare_accuracy,
+    bare_logits,
+    labelled,
+    trainable,
+    under,
+)
+from apd.networks import Network
+from apd.objective import delta_price, mask_gradient, penalty, price_gradient, sigma_carries
+from apd.prox import preconditioned_threshold, soft_threshold
+from apd.pruning import Schedule, largest
+from apd.state import Arrival, Learned, Sparse, TaskState, Tensors
+
+__all__ = ["Fit", "Progress", "Snapshot", "accuracy", "predict_logits"]
+
+
+def predict_logits(network: Network, task: TaskState, inputs: Tensor, batch_size: int = 1000) -> Tensor:
+    """Logits (N, classes) of a learned task for raw inputs (N, *input_shape), on the inputs' device."""
+    return bare_logits(network, bare_state(task), inputs, batch_size)
+
+
+def accuracy(network: Network, task: TaskState, split: Split, batch_size: int = 1000) -> float:
+    """Share of the split that a learned task labels correctly, in [0, 1]."""
+    return bare_accuracy(network, bare_state(task), split, batch_size)
+
+
+class Fit(Loop):
+    """Learn one task: the objective of `apd.objective`, reached by Adam, a proximal step and gradual pruning.
+
+    The first task trains sigma. Every later one trains tau as if sigma stood still (there: why that loses nothing) and
+    hands to sigma, at the end, what is cheaper there. A step costs O(P), whatever the number of earlier tasks.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        name: str,
+        classes: int,
+        data: TaskData,
+        arrival: Arrival,
+        config: LearningConfig,
+        *,
+        device: str = "cpu",
+    ) -> None:
+        """data: at least one training sample. device: where to train; results are on the CPU."""
+        spec, parameters = network.spec(classes), trainable(network, classes)
+        there = {key: tensor.to(device) for key, tensor in network.initial(classes, config.seed).items()}
+        self._arrival, self._size = arrival, spec.size
+        self._base = {key: value.to(device) for key, value in (arrival.sigma or {}).items()}
+        moves = config.variant != "apd-fixed"
+        self._pull = {key: value.to(device) for key, value in arrival.pull.items()} if moves else {}
+        self._shared = {key: torch.zeros_like(there[key]) if self._base else there[key] for key in spec.shared}
+        self._logits = {key: there[key].new_full(shape[:1], config.mask_start) for key, shape in spec.shared.items()}
+        self._theta = {key: torch.empty_like(there[key]).requires_grad_() for key in spec.shared}
+        private = parameters - set(spec.shared)
+        self._private = {key: value.requires_grad_() for key, value in there.items() if key in private}
+        self._buffers = {key: value for key, value in there.items() if key not in parameters}
+        self._schedule = _schedule(config) if self._base else None
+        self._support = {key: torch.ones_like(value) for key, value in self._shared.items()} if self._schedule else {}
+        super().__init__(network, name, data, config, self._make_leaves(), device)
+
+    def _make_leaves(self) -> Leaves:
+        decayed = labelled("shared", self._shared) | labelled("mask_logits", self._logits)
+        return Leaves(decayed, labelled("private", self._private), labelled("buffer", self._buffers))
+
+    @torch.no_grad()
+    def _network_tensors(self) -> dict[str, Tensor]:
+        for key, theta in self._theta.items():
+            mask = broadcast_mask(torch.sigmoid(self._logits[key]), theta.ndim)
+            if self._base:
+                torch.addcmul(self._shared[key], self._base[key], mask, out=theta)
+            else:
+                torch.mul(self._shared[key], mask, out=theta)
+        return {**self._theta, **self._private, **self._buffers}
+
+    def _update(self, gradients: Tensors) -> None:
+        for key, value in self._private.items():
+            value.grad = gradients[key]
+        for key in self._shared:
+            self._chain(key, gradients[key])
+        self._adam.step()
+        for key, support in self._support.items():
+            self._shared[key] *= support
+        if self.config.sparsity and self._base:
+            for key in self._shared:
+                self._shrink(key)
+
+    def _chain(self, key: str, gradient: Tensor) -> None:
+        """From the gradient by theta to those by sigma or tau, and by the mask logits."""
+        shared, mask = self._shared[key], torch.sigmoid(self._logits[key])
+        by_logits = mask_gradient(gradient, self._base.get(key, shared), mask)
+        if self._base and self.config.sparsity and key in self._pull:
+            by_logits += price_gradient(shared, mask, self._pull[key], self.config.sparsity)
+        self._logits[key].grad = by_logits
+        shared.grad = gradient if self._base else gradient * broadcast_mask(mask, shared.ndim)
+
+    def _shrink(self, key: str) -> None:
+        """The proximal step of the l1 term, in Adam's metric."""
+        tau, state = self._shared[key], self._adam.state[self._shared[key]]
+        second_moment = state["exp_avg_sq"] / (1 - BETAS[1] ** state["step"])
+        weight = self.config.sparsity * delta_price(tau, self._logits[key], self._pull.get(key))
+        rate = self._adam.param_groups[0]["lr"]
+        tau.copy_(soft_threshold(tau, preconditioned_threshold(weight, second_moment, rate, EPSILON)))
+
+    def _end_epoch(self) -> tuple[float, float]:
+        if self._schedule and self._schedule.first <= self._epoch <= self._schedule.last:
+            self._prune(int(self._schedule.density(self._epoch) * self._size))
+        pull = self._pull if self._base else {}
+        terms = float(penalty(self._shared, self._logits, pull, self.config))
+        non_zeros = sum(int(tau.count_nonzero()) for tau in self._shared.values()) if self._base else 0
+        return terms, non_zeros / self._size
+
+    def _prune(self, count: int) -> None:
+        for key, kept in largest({key: tau.abs() for key, tau in self._shared.items()}, count).items():
+            self._support[key].copy_(kept)
+            self._shared[key] *= kept
+
+    @property
+    def _first_selectable(self) -> int:
+        return self._schedule.last if self._schedule else super()._first_selectable
+
+    def _identity(self) -> dict[str, Any]:
+        base = {key: float(value.double().sum()) for key, value in self._base.items()}
+        return super()._identity() | {"earlier": self._arrival.earlier, "sums_of_sigma": base}
+
+    def _resumable(self) -> dict[str, Tensor]:
+        return super()._resumable() | {f"support/{key}": value for key, value in self._support.items()}
+
+    def result(self) -> Learned:
+        """The task with the kept parameters, relative to its own sigma; StateError before the last epoch."""
+        kept = self._result_tensors()
+        logits, private = under("mask_logits", kept), under("private", kept) | under("buffer", kept)
+        sigma, tau, step = self._split(under("shared", kept), logits)
+        task = TaskState(self.name, sigma, logits, tau, private, clusters={}, local_shared={})
+        held = Split(self._validation.inputs.cpu(), self._validation.labels.cpu())
+        return Learned(task, step, self._kept_epoch, accuracy(self.network, task, held))
+
+    def _split(self, shared: Tensors, logits: Tensors) -> tuple[Tensors, dict[str, Sparse], dict[str, Sparse]]:
+        """sigma, tau and the step of sigma: each output unit's change goes to whichever carries it for less."""
+        none = {key: Sparse.zeros(tuple(value.shape)) for key, value in shared.items()}
+        if self._arrival.sigma is None:
+            return shared, none, none
+        tau, step = {}, {}
+        for key, delta in shared.items():
+            mask = torch.sigmoid(logits[key])
+            pull = self._pull[key].cpu() if key in self._pull else torch.full_like(mask, torch.inf)
+            budgeted = self._schedule is not None
+            carried = broadcast_mask(sigma_carries(pull, mask, self._arrival.earlier, budgeted), delta.ndim)
+            tau[key] = Sparse.from_dense(delta.masked_fill(carried, 0.0))
+            step[key] = Sparse.from_dense((delta / broadcast_mask(mask, delta.ndim)).masked_fill(~carried, 0.0))
+        if not any(part.nnz for part in step.values()):
+            return self._arrival.sigma, tau, step
+        return {key: part.add_to(self._arrival.sigma[key]) for key, part in step.items()}, tau, step
+
+
+def _schedule(config: LearningConfig) -> Schedule | None:
+    budget = config.capacity_per_task
+    return None if budget is None else Schedule.over(config.epochs, budget, config.prune_from, config.prune_until)
