@@ -33,6 +33,13 @@ class TaskRow:
     seconds: float | None
     """Wall-clock time of its training."""
 
+    @property
+    def change(self) -> float | None:
+        """Accuracy now less accuracy when learned."""
+        if self.accuracy_now is None or self.accuracy_when_learned is None:
+            return None
+        return self.accuracy_now - self.accuracy_when_learned
+
 
 @dataclass(frozen=True, slots=True)
 class AccuracyRow:

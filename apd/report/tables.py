@@ -148,7 +148,9 @@ def _write(report: Report, console: Console) -> None:
     summary = summarise(report)
     console.print(Text(f"Stream {report.stream}, version {report.version}", style="bold"))
     if report.tasks:
+        console.print()
         console.print(_task_table(report, summary, console.width))
+        console.print(Text(EXPLANATION, style="dim"), "")
     lines = Table.grid(padding=(0, 2))
     for name, value in summary_lines(report, summary):
         lines.add_row(Text(name, style="bold"), Text(value))
@@ -160,8 +162,8 @@ def _task_table(report: Report, summary: Summary, width: int) -> Table:
     rows = [*map(_cells, report.tasks), _average_cells(summary)]
     headings = [[*name.replace("-", "- ").split(), unit] for name, unit in COLUMNS]
     widths = [max(map(len, (*words, *cells))) for words, cells in zip(headings, zip(*rows, strict=True), strict=True)]
-    room = width - sum(widths[1:]) - 2 * len(widths)
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
+    room = width - sum(widths[1:]) - 2 * (len(widths) - 1)
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True, show_edge=False, pad_edge=False, collapse_padding=True)
     for place, words in enumerate(headings):
         justify: Literal["left", "right"] = "right" if place else "left"
         table.add_column("\n".join(words), rows[-1][place], justify=justify, vertical="bottom", no_wrap=True)

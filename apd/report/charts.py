@@ -1,0 +1,211 @@
+"""The figures of a report that are not matrices. Accuracy axes run from 0 to 100 %, amounts start at zero."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from apd.report import formats, svg
+from apd.report.content import Accuracy, ClusterRow, LayerRow, Report
+from apd.report.heatmaps import number_tasks, thinned
+from apd.report.summary import CONSOLIDATE, summarise
+
+ROW = 17
+"""Height of one named row while there is room."""
+TALLEST = 720
+"""Height of the longest list of rows; with more rows they get lower, and only some are named."""
+NAME = 22
+"""Most characters of a task's name beside an axis."""
+
+
+def accuracy_per_task(report: Report) -> svg.Plot:
+    """Every task now, when it was learned, and by the baselines."""
+    tasks = report.tasks
+    with svg.drawing():
+        figure, axes = _task_list(report)
+        _marks(axes, [1 / len(task.classes) for task in tasks], "|", svg.GRID, "guessing", markersize=9)
+        _marks(axes, [task.fine_tuning for task in tasks], "x", svg.VERMILION, "fine-tuning", markersize=5)
+        _marks(axes, [task.separate for task in tasks], "|", svg.GREEN, "separate network", markersize=11)
+        _marks(axes, [task.accuracy_when_learned for task in tasks], "o", svg.BLUE, "when learned", hollow=True)
+        _marks(axes, [task.accuracy_now for task in tasks], "o", svg.BLUE, "now", markersize=4)
+        _accuracy_axis(axes)
+        figure.legend(loc="outside upper left", ncols=3)
+        drawn = svg.inline(figure, "accuracy-per-task", _per_task_label(report))
+    caption = (
+        "Test accuracy of every task. A ring around its dot: nothing was forgotten. Guessing: one over its classes."
+    )
+    return svg.Plot("Every task against the baselines", caption, drawn)
+
+
+def order_robustness(report: Report) -> svg.Plot:
+    """Every task's final accuracy over all measured orders of arrival."""
+    with svg.drawing():
+        figure, axes = _task_list(report)
+        columns = zip(*(row.accuracies for row in report.orders), strict=True)
+        for place, others in enumerate(columns):
+            now = report.tasks[place].accuracy_now
+            known = [100 * value for value in (*others, now) if value is not None]
+            axes.plot([min(known), max(known)], [place, place], color=svg.MUTED, linewidth=1)
+        for row in report.orders:
+            _marks(axes, row.accuracies, "o", svg.ORANGE, "other orders", hollow=True, markersize=5)
+        _marks(axes, [task.accuracy_now for task in report.tasks], "o", svg.BLUE, "this order", markersize=4)
+        _accuracy_axis(axes)
+        handles, labels = axes.get_legend_handles_labels()
+        shown = dict(zip(labels, handles, strict=True))
+        figure.legend(shown.values(), shown.keys(), loc="outside upper left", ncols=2)
+        label = f"Final accuracy of {len(report.tasks)} tasks over {1 + len(report.orders)} orders of arrival."
+        drawn = svg.inline(figure, "orders", label)
+    return svg.Plot("Does the order of arrival matter?", "Final accuracy per task; a line joins all orders.", drawn)
+
+
+def capacity(report: Report) -> svg.Plot:
+    """Size of the stream while tasks arrived."""
+    points, tasks = report.capacity, [point.tasks for point in report.capacity]
+    paper = [100 * point.paper_capacity for point in points]
+    stored = [100 * point.bytes / report.network_bytes for point in points]
+    consolidations = [place for place, point in enumerate(points) if point.kind == CONSOLIDATE]
+    with svg.drawing():
+        figure = svg.blank(300)
+        axes = figure.subplots()
+        apart = range(max(tasks) + 1)
+        axes.plot(apart, [100 * t for t in apart], ":", color=svg.MUTED, label="separate networks")
+        for values, colour, line, name in (
+            (stored, svg.VERMILION, "--", "bytes in the store"),
+            (paper, svg.BLUE, "-", "capacity as in the paper"),
+        ):
+            axes.plot(tasks, values, line, color=colour, marker="D", markersize=4, markevery=consolidations, label=name)
+        axes.set_ylim(0, 1.12 * max(paper + stored))
+        axes.set_xlim(0, max(tasks) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0f} %"))
+        axes.grid(axis="y")
+        axes.set(xlabel="tasks learned", ylabel="of one network")
+        figure.legend(loc="outside upper left", ncols=2, reverse=True)
+        label = f"Lines over {max(tasks)} tasks, ending at {paper[-1]:.0f} % and {stored[-1]:.0f} % of one network."
+        drawn = svg.inline(figure, "capacity", label)
+    caption = (
+        "Both as a share of one network; diamonds mark consolidations. Separate networks leave the picture at the top."
+    )
+    return svg.Plot("How the model grows", caption, drawn)
+
+
+def cost_per_task(report: Report) -> svg.Plot:
+    """Seconds and bytes that every task took."""
+    places, seconds = range(len(report.tasks)), [task.seconds or 0 for task in report.tasks]
+    kilobytes = [task.bytes / 1000 for task in report.tasks]
+    rounds = [(row.tasks - 0.5, row.seconds) for row in report.consolidations if row.seconds is not None]
+    with svg.drawing():
+        figure = svg.blank(330)
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        upper.bar(places, seconds, color=svg.BLUE, width=0.7, label="learning")
+        upper.bar(
+            [at for at, _ in rounds], [time for _, time in rounds], color=svg.ORANGE, width=0.3, label="consolidation"
+        )
+        lower.bar(places, kilobytes, color=svg.BLUE, width=0.7)
+        upper.set_ylabel("seconds")
+        lower.set_ylabel("kB stored")
+        for axes in (upper, lower):
+            axes.grid(axis="y")
+        number_tasks(lower, len(report.tasks))
+        figure.legend(loc="outside upper left", ncols=2)
+        total = formats.duration(summarise(report).learning_seconds)
+        label = (
+            f"Bars per task: {total} of learning in all, {formats.size(sum(kilobytes) * 1000)} stored for single tasks."
+        )
+        drawn = svg.inline(figure, "cost", label)
+    caption = "Wall-clock time of each training and consolidation, and what is stored for that task alone."
+    return svg.Plot("Time and storage per task", caption, drawn)
+
+
+def clusters(report: Report, layer: LayerRow) -> svg.Plot:
+    """Which tasks share parameters at one layer."""
+    places = {task.name: place for place, task in enumerate(report.tasks)}
+    shared = sorted(
+        (row for row in layer.clusters if len(row.members) > 1),
+        key=lambda row: min(map(places.__getitem__, row.members)),
+    )
+    alone = set(places) - {name for row in shared for name in row.members}
+    with svg.drawing():
+        figure = svg.blank(75 + min(ROW * (len(shared) + 1), TALLEST))
+        axes = figure.subplots()
+        for height, row in enumerate(shared):
+            _cluster(axes, height, row, sorted(map(places.__getitem__, row.members)))
+        axes.plot(
+            [places[name] for name in alone], [len(shared)] * len(alone), "o", color=svg.MUTED, markersize=3, mfc="none"
+        )
+        names = [*(str(row.index) for row in shared), "none"]
+        axes.set_yticks(range(len(names)), labels=names)
+        axes.set_ylim(len(shared) + 0.6, -0.6)
+        axes.set_xlim(-0.8, len(places) - 0.2)
+        axes.set_ylabel("cluster")
+        axes.set_title("elements shared", loc="right", fontsize=10, color=svg.MUTED)
+        number_tasks(axes, len(places))
+        label = f"{layer.name}: {len(shared)} clusters of two tasks or more, {len(alone)} tasks in none."
+        drawn = svg.inline(figure, f"clusters-{layer.name}", label)
+    shape = " x ".join(map(str, layer.shape))
+    return svg.Plot(
+        f"Clusters at {layer.name}", f"{shape}; one line per cluster joins the tasks that share elements.", drawn
+    )
+
+
+def _cluster(axes: Axes, height: int, row: ClusterRow, members: Sequence[int]) -> None:
+    axes.plot(members, [height] * len(members), "o-", color=svg.BLUE, markersize=4, linewidth=1)
+    text = formats.count(row.shared_elements)
+    axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=svg.MUTED)
+
+
+def _task_list(report: Report) -> tuple[Figure, Axes]:
+    """Axes with one row per task, the first on top, named as far as there is room."""
+    tasks = len(report.tasks)
+    height = min(ROW * tasks, TALLEST)
+    figure = svg.blank(100 + height)
+    axes = figure.subplots()
+    names = [f"{formats.shortened(task.name, NAME)}  {place + 1}" for place, task in enumerate(report.tasks)]
+    ticks = thinned(names, int(height // 12))
+    axes.set_yticks([place for place, _ in ticks], labels=[name for _, name in ticks])
+    axes.set_ylim(tasks - 0.4, -0.6)
+    axes.grid(axis="both")
+    return figure, axes
+
+
+def _accuracy_axis(axes: Axes) -> None:
+    axes.set_xlim(-1, 101)
+    axes.set_xticks(range(0, 101, 20), labels=[f"{share} %" for share in range(0, 101, 20)])
+    axes.set_xlabel("test accuracy")
+
+
+def _marks(
+    axes: Axes,
+    accuracies: Sequence[Accuracy],
+    marker: str,
+    colour: str,
+    label: str,
+    *,
+    hollow: bool = False,
+    markersize: float = 8,
+) -> None:
+    known = [(100 * accuracy, place) for place, accuracy in enumerate(accuracies) if accuracy is not None]
+    axes.plot(
+        [share for share, _ in known],
+        [place for _, place in known],
+        marker,
+        color=colour,
+        label=label,
+        markersize=markersize,
+        markeredgewidth=1.5,
+        markerfacecolor="none" if hollow else colour,
+        clip_on=False,
+    )
+
+
+def _per_task_label(report: Report) -> str:
+    summary = summarise(report)
+    measured = (
+        ("now", summary.now),
+        ("when learned", summary.when_learned),
+        ("by separate networks", summary.separate),
+        ("by fine-tuning", summary.fine_tuning),
+    )
+    parts = [f"{formats.percent(value.value)} {name}" for name, value in measured if value]
+    return f"Accuracy of {len(report.tasks)} tasks; on average {', '.join(parts)}."
