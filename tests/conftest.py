@@ -1,0 +1,186 @@
+"""What every test may rely on: one thread, no network but loopback, no account of the user's, and two S3 servers.
+
+    moto_server   an S3 look-alike in this process: starts at once, keeps nothing. For the many cases.
+    ceph          a real S3 server (infra/s3/ceph): starts in 15 s. For what a look-alike cannot show.
+
+Both are `S3Server`s; each `bucket()` is new and empty, so tests share a server and nothing else.
+"""
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+ENVIRONMENT = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",  # every test's cluster is on loopback
+    "RAY_DEDUP_LOGS": "0",
+    "OMP_NUM_THREADS": "1",  # in processes that tests start too: several at once slow each other down many times
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "MPLBACKEND": "agg",
+}
+"""What the tests' process and those it starts run with: nothing reports home or finds an account of the user's."""
+
+USERS_OWN = (
+    "AWS_PROFILE",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "PREFECT_API_URL",
+    "PREFECT_API_KEY",
+    "RAY_ADDRESS",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the environment before any test module imports torch, ray or prefect, which read it once."""
+    home = tempfile.TemporaryDirectory(prefix="apd-tests-")
+    config.add_cleanup(home.cleanup)
+    for name in USERS_OWN:
+        os.environ.pop(name, None)
+    os.environ.update(ENVIRONMENT, PREFECT_HOME=f"{home.name}/prefect", MPLCONFIGDIR=f"{home.name}/matplotlib")
+    sys.addaudithook(refuse_network)
+
+
+def refuse_network(event: str, arguments: tuple) -> None:
+    """Audit hook: a TCP connection to another machine is an error in the test that tries it."""
+    if event != "socket.connect":
+        return
+    connection, address = arguments
+    if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.type & socket.SOCK_DGRAM:
+        return
+    if address[0] not in OWN_ADDRESSES and not address[0].startswith("127."):
+        raise PermissionError(f"tests stay on this machine: connection to {address[0]} port {address[1]} refused")
+
+
+def own_addresses() -> frozenset[str]:
+    """Return the names and addresses under which this machine knows itself; Ray uses the outward one."""
+    names = {"localhost", "::1", "0.0.0.0", socket.gethostname()}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # reserved for documentation; a datagram socket sends nothing here
+            names.add(probe.getsockname()[0])
+        except OSError:  # no route outward, so no outward address either
+            return frozenset(names)
+    return frozenset(names)
+
+
+OWN_ADDRESSES = own_addresses()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Keep torch to one thread, for speed and for the same bits on every machine."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """An S3 server on loopback."""
+
+    endpoint: str
+    key: str
+    secret: str
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """What s3fs, and so `Stream.create(..., storage_options=...)`, takes."""
+        return {"endpoint_url": self.endpoint, "key": self.key, "secret": self.secret}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The same as environment variables, for processes that are told nothing else."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.key,
+            "AWS_SECRET_ACCESS_KEY": self.secret,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def bucket(self) -> str:
+        """Make a new empty bucket and return its URL, `s3://bucket-0`."""
+        import boto3
+
+        name = f"bucket-{next(self._numbers)}"
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.key,
+            aws_secret_access_key=self.secret,
+            region_name="us-east-1",
+        )
+        client.create_bucket(Bucket=name)
+        client.close()
+        return f"s3://{name}"
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[S3Server]:
+    """Run moto's S3 look-alike for the whole session."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield S3Server(f"http://{host}:{port}", "testing", "testing")
+    server.stop()
+
+
+@dataclass(frozen=True)
+class CephServer(S3Server):
+    """A Ceph object gateway that a test may kill and start again; its data stay, and so does its address."""
+
+    folder: Path = Path()
+
+    def start(self) -> None:
+        """Start it again after `kill` or `stop`; returns when it answers."""
+        run_ceph("start", self.folder)
+
+    def stop(self) -> None:
+        """End it in order."""
+        run_ceph("stop", self.folder)
+
+    def kill(self) -> None:
+        """End it as a power cut would: SIGKILL to its three daemons."""
+        run_ceph("kill", self.folder)
+
+
+def run_ceph(action: str, folder: Path) -> dict[str, str]:
+    """Run infra/s3/ceph; return the variables it prints."""
+    script = ROOT / "infra" / "s3" / "ceph"
+    ended = subprocess.run([script, action, folder], capture_output=True, text=True, timeout=120)
+    if ended.returncode:
+        pytest.fail(f"infra/s3/ceph {action} exited with {ended.returncode}: {ended.stderr}")
+    return dict(line.removeprefix("export ").split("=", 1) for line in ended.stdout.splitlines())
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CephServer]:
+    """Run a Ceph object gateway for the whole session; who kills it starts it again."""
+    if shutil.which("radosgw") is None or shutil.which("ceph-osd") is None or shutil.which("ceph-mon") is None:
+        pytest.skip("a real S3 server needs Debian's radosgw, ceph-mon and ceph-osd: infra/setup-system installs them")
+    folder = tmp_path_factory.mktemp("ceph")
+    found = run_ceph("start", folder)
+    server = CephServer(
+        found["AWS_ENDPOINT_URL"], found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"], folder=folder
+    )
+    yield server
+    server.kill()
+    shutil.rmtree(folder)
