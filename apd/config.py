@@ -5,9 +5,11 @@ names the setting, the value found and what was expected.
 """
 
 import dataclasses
+import importlib
+import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -23,6 +25,26 @@ def require(holds: bool, setting: str, found: object, expected: str) -> None:
     """Raise ConfigError naming the setting unless the condition holds."""
     if not holds:
         raise ConfigError(f"{setting} is {found!r} but must be {expected}")
+
+
+def import_callable(setting: str, name: str) -> Callable[..., Any]:
+    """The callable that a setting names as `module:callable`; ConfigError says what is missing and what was tried."""
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        places = ", ".join(place or "." for place in sys.path)
+        raise ConfigError(
+            f"{setting} {name!r}: no module {error.name!r}, looked in {places}; "
+            "install it, or add the folder that holds it to PYTHONPATH"
+        ) from None
+    except (ImportError, SyntaxError, TypeError, ValueError) as error:
+        raise ConfigError(f"{setting} {name!r}: importing module {module_name!r} failed: {error}") from error
+    found: object = getattr(module, attribute, None)
+    if not callable(found):
+        problem = f"has no {attribute!r}" if found is None else f"has {attribute!r}, a {type(found).__name__}"
+        raise ConfigError(f"{setting} {name!r}: module {module_name!r} {problem}; expected a callable")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +117,9 @@ class LearningConfig:
         require(0 < decay <= 1, "learning.learning_rate_decay", decay, "in (0, 1]")
         require(self.weight_decay >= 0, "learning.weight_decay", self.weight_decay, ">= 0")
         require(0 <= self.prune_from <= 1, "learning.prune_from", self.prune_from, "in [0, 1]")
-        require(self.prune_from <= self.prune_until <= 1, "learning.prune_until", self.prune_until, "in [prune_from, 1]")
+        require(
+            self.prune_from <= self.prune_until <= 1, "learning.prune_until", self.prune_until, "in [prune_from, 1]"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,15 @@ official    benchmark streams from the official files of public datasets
 """
 
 from apd.data.format import Folder, LocalFolder, TaskInfo, check_name, read_info
+from apd.data.packing import (
+    pack,
+    pack_arrays,
+    pack_dataset,
+    pack_image_folder,
+    pack_numpy,
+    pack_parquet,
+    read_inputs,
+)
 from apd.data.splits import Split, TaskData
 from apd.data.tasks import NamedTask
 from apd.data.validate import load_task, validate_task
@@ -26,7 +35,14 @@ __all__ = [
     "TaskInfo",
     "check_name",
     "load_task",
+    "pack",
+    "pack_arrays",
+    "pack_dataset",
+    "pack_image_folder",
+    "pack_numpy",
+    "pack_parquet",
     "read_info",
+    "read_inputs",
     "validate_task",
     "write_task",
 ]

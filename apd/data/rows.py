@@ -48,23 +48,24 @@ def write_rows(path: Path, chunks: Iterable[Chunk], row_size: int, input_dtype: 
 def read_rows(folder: Folder, info: TaskInfo, split: str) -> Iterator[Chunk]:
     """Every row of a split's file, in order. TaskRejected if its columns are not those of the format."""
     file = info.files[split]
-    with folder.open(file) as source, _opened(file, source) as parquet:
+    with folder.open(file) as source, opened(file, source) as parquet:
         _check_columns(file, parquet.schema_arrow, schema_of(info.row_size, info.input_dtype))
         batches = parquet.iter_batches(rows_at_once(info.row_size * np.dtype(info.input_dtype).itemsize))
         first = 0
-        while (batch := _next(file, batches)) is not None:
+        while (batch := next_batch(file, batches)) is not None:
             yield _arrays(file, first, batch, info)
             first += len(batch)
 
 
 def count_rows(folder: Folder, info: TaskInfo, split: str) -> int:
     """Rows of a split's file, from its footer."""
-    with folder.open(info.files[split]) as source, _opened(info.files[split], source) as parquet:
+    with folder.open(info.files[split]) as source, opened(info.files[split], source) as parquet:
         return int(parquet.metadata.num_rows)
 
 
 @contextmanager
-def _opened(file: str, source: Any) -> Iterator[pq.ParquetFile]:
+def opened(file: str, source: Any) -> Iterator[pq.ParquetFile]:
+    """A Parquet file to read in bounded memory; TaskRejected names `file` if it is damaged or none."""
     with _damage_rejected(file):
         # unbuffered reading would hold whole column chunks of whatever row groups another writer made
         parquet = pq.ParquetFile(source, buffer_size=2**20, pre_buffer=False)
@@ -72,7 +73,8 @@ def _opened(file: str, source: Any) -> Iterator[pq.ParquetFile]:
         yield parquet
 
 
-def _next(file: str, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+def next_batch(file: str, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+    """The next rows, None after the last; TaskRejected names `file` if they cannot be decoded."""
     with _damage_rejected(file):
         return next(batches, None)
 

@@ -1,0 +1,105 @@
+"""What a command line names, a path or `module:callable`, given to the packer or reader that knows its kind."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from apd.config import StreamConfig, import_callable
+from apd.data.format import METADATA, TaskInfo
+from apd.data.packing.arrays import as_inputs
+from apd.data.packing.datasets import pack_dataset
+from apd.data.packing.files import ALIASES, load_arrays, pack_numpy
+from apd.data.packing.parquet import pack_parquet
+from apd.data.packing.pictures import SUFFIXES, pack_image_folder, picture_file
+from apd.data.validate import check_fits
+from apd.errors import DataError, TaskRejected
+
+
+def pack(
+    source: str,
+    folder: Path,
+    name: str,
+    config: StreamConfig,
+    *,
+    classes: Sequence[str] | None = None,
+    channels_last: bool = False,
+    picture: str | None = None,
+    label: str | None = None,
+) -> TaskInfo:
+    """Make `folder` a task of this stream from one of several kinds of source, told apart by what is there.
+
+        a folder of pictures            pack_image_folder
+        a .parquet file, or a folder    pack_parquet: train, val, test by the beginning of the files' names
+        a .npz file, a folder of .npy   pack_numpy
+        module:callable                 pack_dataset, with callable() a Dataset, or Datasets by split
+
+    picture, label: columns of Parquet. DataError if it is none of them, or does not fit the stream.
+    """
+    shape, path = config.input_shape, Path(source)
+    if path.suffix == ".npz" or _holds(path, "*.npy"):
+        info = pack_numpy(path, folder, name, classes, input_shape=shape, channels_last=channels_last)
+    elif path.suffix == ".parquet" or _holds(path, "*.parquet"):
+        files = _parquet_splits(path)
+        info = pack_parquet(
+            folder=folder, name=name, classes=classes, input_shape=shape, picture=picture, label=label, **files
+        )
+    elif path.is_dir():
+        info = pack_image_folder(path, folder, name, input_shape=shape)
+    elif ":" in source and not path.exists():
+        info = pack_dataset(folder=folder, name=name, classes=classes, input_shape=shape, **_datasets(source))
+    else:
+        found = "exists but is of another kind" if path.exists() else "does not exist"
+        raise DataError(f"{source} {found}; expected a folder of pictures, .parquet, .npz, .npy or module:callable")
+    try:
+        check_fits(info, config)
+    except TaskRejected:
+        (folder / METADATA).unlink()  # it is a task, but none of this stream
+        raise
+    return info
+
+
+def read_inputs(path: Path, config: StreamConfig) -> Tensor:
+    """The inputs (N, *input_shape) of a picture, or of a .npy or .npz file with one array, in the stream's dtype."""
+    if path.suffix.lower() in SUFFIXES:
+        values = picture_file(path, config.input_shape, str(path))[None]
+    else:
+        arrays = load_arrays(path)
+        if len(arrays) != 1:
+            raise DataError(f"{path} has the arrays {sorted(arrays)}; expected one, of inputs")
+        (found,) = arrays.values()
+        single = found.shape == config.input_shape
+        values = as_inputs(found[None] if single else found, config.input_shape, str(path))
+    if values.dtype != np.dtype(config.input_dtype):
+        raise DataError(f"{path} holds {values.dtype} inputs, but the stream takes {config.input_dtype}")
+    return torch.from_numpy(np.array(values))
+
+
+def _holds(path: Path, pattern: str) -> bool:
+    return path.is_dir() and any(path.glob(pattern))
+
+
+def _parquet_splits(path: Path) -> dict[str, list[Path]]:
+    if path.is_file():
+        return {"train": [path]}
+    files = sorted(path.glob("*.parquet"))
+    found = {split: [file for file in files if file.name.startswith(aliases)] for split, aliases in ALIASES.items()}
+    odd = set(files) - {file for group in found.values() for file in group}
+    if odd or not found["train"]:
+        problem = f"{min(odd).name} begins with no split's name" if odd else "none begins with train"
+        raise DataError(f"{path} has {len(files)} Parquet files but {problem}; expected train, val or test")
+    return found
+
+
+def _datasets(source: str) -> Mapping[str, Dataset[Any]]:
+    made = import_callable("dataset", source)()
+    splits = made if isinstance(made, Mapping) else {"train": made}
+    wrong = [key for key, value in splits.items() if key not in ALIASES or not isinstance(value, Dataset)]
+    if wrong or "train" not in splits:
+        shown = {key: type(value).__name__ for key, value in splits.items()}
+        raise DataError(f"{source} gave {shown}; expected a torch Dataset, or Datasets by train, validation and test")
+    return splits
