@@ -85,8 +85,8 @@ class Spec:
     """Decomposed parameters: two or more dimensions, not the head."""
     private: Mapping[str, tuple[Shape, str]]
     """Shape and dtype ("float32") of every other parameter and buffer but the head."""
-    head: tuple[str, ...]
-    """Names of the tensors whose shape depends on the number of classes; private too."""
+    head: Mapping[str, Shape]
+    """The tensors whose shape depends on the number of classes; private too."""
 
     @property
     def size(self) -> int:
@@ -226,3 +226,11 @@ class Consolidation:
     def largest_move(self) -> float:
         """Largest absolute change of any parameter of any task."""
         return max((move for part in self.report.values() for move in part.moves.values()), default=0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """A training attempt between two epochs: tensors for safetensors, values for JSON, nothing else."""
+
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]

@@ -51,7 +51,7 @@ class Network:
     def spec(self, classes: int) -> Spec:
         """Sort the tensors of the network with this many classes; ConfigError if it has no head or nothing to share."""
         head = self._head(classes)
-        parameters = dict(self._skeleton(classes).module.named_parameters())
+        parameters = self.trainable(classes)
         shared: dict[str, Shape] = {}
         private: dict[str, tuple[Shape, str]] = {}
         for name, tensor in self._skeleton(classes).tensors.items():
@@ -63,7 +63,12 @@ class Network:
             raise ConfigError(
                 "the network has no parameter of two or more dimensions besides its head: nothing to share"
             )
-        return Spec(shared, private, head)
+        tensors = self._skeleton(classes).tensors
+        return Spec(shared, private, {name: tuple(tensors[name].shape) for name in head})
+
+    def trainable(self, classes: int) -> tuple[str, ...]:
+        """Names of the parameters, which an optimiser may move; the other tensors are buffers."""
+        return tuple(name for name, _ in self._skeleton(classes).module.named_parameters())
 
     def initial(self, classes: int, seed: int) -> dict[str, Tensor]:
         """First values of all parameters and persistent buffers, on the CPU; the same for the same arguments."""
