@@ -1,0 +1,29 @@
+"""Object storage: the only memory of the system. `Stream` is the door; the keys are listed in `apd.store.stream`.
+
+objects, local, remote, connect     named bytes in a folder or a bucket
+formats                             every format, byte by byte
+blobs, records                      content-addressed data; tasks and sigmas made of it
+manifest, history                   versions and their chain
+proposals, commits, forget          how a version is made
+inbox, attempts, evaluations        what arrives, what is under way, what was measured
+stream                              all of it together
+"""
+
+from apd.store.inbox import Inbox, Registration
+from apd.store.manifest import SigmaRef, TaskEntry, Version
+from apd.store.objects import is_local, stream_name
+from apd.store.proposals import Candidate, Proposal
+from apd.store.stream import Stream
+
+__all__ = [
+    "Candidate",
+    "Inbox",
+    "Proposal",
+    "Registration",
+    "SigmaRef",
+    "Stream",
+    "TaskEntry",
+    "Version",
+    "is_local",
+    "stream_name",
+]

@@ -1,0 +1,64 @@
+"""Content-addressed blobs: `blobs/ab/abcdef...` holds the bytes whose SHA-256 is abcdef...
+
+A blob never changes, so it may be written again at any time: that heals a damaged one and renews the age by which
+garbage collection spares what a running commit has just written.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from apd.errors import CorruptObject
+from apd.store.formats import digest_of
+from apd.store.objects import Objects
+
+PARALLEL = 8
+"""Requests of one process at a time."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """[work(item) for item in items], PARALLEL at a time; the first error is raised after the others have ended."""
+    listed = list(items)
+    if len(listed) <= 1:
+        return [work(item) for item in listed]
+    with ThreadPoolExecutor(min(PARALLEL, len(listed))) as pool:
+        return list(pool.map(work, listed))
+
+
+def key_of(digest: str) -> str:
+    """Where the blob is."""
+    return f"blobs/{digest[:2]}/{digest}"
+
+
+class Blobs:
+    """Reads and writes blobs, each checked against its name."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def write(self, data: bytes) -> str:
+        """Store the bytes; returns their digest."""
+        digest = digest_of(data)
+        self._objects.put(key_of(digest), data)
+        return digest
+
+    def read(self, digest: str) -> bytes:
+        """Raises NotFound, or CorruptObject when the bytes are not those that were written."""
+        data = self._objects.read(key_of(digest))
+        found = digest_of(data)
+        if found != digest:
+            raise CorruptObject(
+                f"{self.where(digest)} has changed since it was written: its {len(data)} bytes have SHA-256 {found}"
+            )
+        return data
+
+    def delete(self, digest: str) -> None:
+        """Remove the blob if it is there."""
+        self._objects.delete(key_of(digest))
+
+    def where(self, digest: str) -> str:
+        """The blob's full name, for people."""
+        return self._objects.where(key_of(digest))

@@ -1,0 +1,239 @@
+"""Arriving tasks: the inbox that people write into, and the arrivals, numbered once and for all.
+
+    inbox/<folder>/...            submitted; complete once task.json is there
+    names/<task>.json             whose data the name stands for; created once, decides between two of the same name
+    tasks/<task>/...              the accepted data
+    arrivals/00000012.json        the order of arrival, without gaps
+    rejected/<folder>/...         refused data, with reason.json
+
+Accepting goes: claim the name, copy the data, append the arrival, empty the inbox folder. Killed anywhere, doing it
+again completes it: the claim remembers the number after which its arrival has to be.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from apd.data import TaskInfo
+from apd.errors import AlreadyExists, DataError, NotFound, TaskRejected, UnknownTask
+from apd.store.blobs import in_parallel
+from apd.store.formats import JSON, compact, decode_document, digest_of, encode_document
+from apd.store.history import last_of
+from apd.store.manifest import Version, now
+from apd.store.objects import Objects, check_key, fetch_if_there
+
+METADATA = "task.json"
+CHUNK = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One accepted task."""
+
+    task: str
+    number: int
+    """In the order of arrival, from 1."""
+    info: TaskInfo
+    files: dict[str, JSON]
+    """{name: {"size", "sha256"}} of the data; empty for a task that was learned from memory."""
+
+
+class ObjectFolder:
+    """A task folder in the store, as `apd.data.Folder`."""
+
+    def __init__(self, objects: Objects, prefix: str, names: Sequence[str] | None = None) -> None:
+        self._objects = objects
+        self._prefix = check_key(prefix)
+        self._names = names
+
+    def names(self) -> list[str]:
+        """Names of the files directly in it."""
+        if self._names is not None:
+            return sorted(self._names)
+        start = len(self._prefix) + 1
+        found = (listed.key[start:] for listed in self._objects.list(self._prefix + "/"))
+        return sorted(name for name in found if "/" not in name)
+
+    def open(self, name: str) -> BinaryIO:
+        """One file, seekable, to read."""
+        return self._objects.open(f"{self._prefix}/{name}")
+
+
+class Inbox:
+    """The inbox and the arrivals of one stream."""
+
+    def __init__(self, objects: Objects, head: Callable[[], Version]) -> None:
+        self._objects = objects
+        self._head = head
+
+    def complete(self) -> list[str]:
+        """Folders whose task.json is there, the one completed first first."""
+        listed = self._objects.list("inbox/")
+        done = {item.key.split("/")[1]: item.modified for item in listed if item.key.split("/")[2:] == [METADATA]}
+        return sorted(done, key=lambda folder: (done[folder], folder))
+
+    def incomplete(self) -> list[str]:
+        """Folders still being written."""
+        keys = [item.key.split("/") for item in self._objects.list("inbox/")]
+        return sorted({parts[1] for parts in keys if len(parts) > 2} - set(self.complete()))
+
+    def folder(self, folder: str) -> ObjectFolder:
+        """A submitted folder, to read."""
+        return ObjectFolder(self._objects, f"inbox/{folder}")
+
+    def submit(self, path: Path) -> str:
+        """Upload a local task folder, its task.json last; returns the name it has in the inbox."""
+        files = sorted(file for file in Path(path).iterdir() if file.is_file())
+        if METADATA not in [file.name for file in files]:
+            raise DataError(f"{path} has no {METADATA}; `apd pack` makes a task folder with one")
+        folder = self._free("inbox", Path(path).name)
+        in_parallel(
+            lambda file: self._objects.upload(file, f"inbox/{folder}/{file.name}"),
+            [file for file in files if file.name != METADATA],
+        )
+        self._objects.upload(Path(path) / METADATA, f"inbox/{folder}/{METADATA}")
+        return folder
+
+    def knows(self, name: str) -> bool:
+        """Whether a task of that name was accepted, or a folder of that name waits in the inbox."""
+        return self._objects.exists(_claim_key(name)) or self._objects.exists(f"inbox/{name}/{METADATA}")
+
+    def accept(self, folder: str, info: TaskInfo) -> int:
+        """Register a validated folder; returns its arrival number, the same one however often it is called.
+
+        Raises TaskRejected when the name stands for other data already.
+        """
+        source = self.folder(folder)
+        names = source.names()
+        files = dict(zip(names, in_parallel(lambda name: _measure(source, name), names), strict=True))
+        claim = self._claim(info, files)
+        data = [name for name in names if name != METADATA]
+        in_parallel(lambda name: self._objects.copy(f"inbox/{folder}/{name}", f"tasks/{info.name}/{name}"), data)
+        self._objects.copy(f"inbox/{folder}/{METADATA}", f"tasks/{info.name}/{METADATA}")
+        number = self._append(claim)
+        self._empty(folder, names)
+        return number
+
+    def register(self, info: TaskInfo) -> int:
+        """Number a task whose data is not kept in the store; the same one however often it is called."""
+        return self._append(self._claim(info, {}))
+
+    def reject(self, folder: str, reason: str) -> str:
+        """Move a folder to the rejected area, with the reason in a file; returns where it is."""
+        names = self.folder(folder).names()
+        place = self._free("rejected", folder)
+        in_parallel(lambda name: self._objects.copy(f"inbox/{folder}/{name}", f"rejected/{place}/{name}"), names)
+        described = {"folder": folder, "reason": reason, "rejected": now()}
+        self._objects.put(f"rejected/{place}/reason.json", json.dumps(described, indent=2).encode())
+        self._empty(folder, names)
+        return self._objects.where(f"rejected/{place}")
+
+    def rejected(self) -> dict[str, str]:
+        """Reasons by folder."""
+        keys = [item.key for item in self._objects.list("rejected/") if item.key.endswith("/reason.json")]
+        return {key.split("/")[1]: json.loads(self._objects.read(key))["reason"] for key in keys}
+
+    def waiting(self) -> list[Registration]:
+        """Accepted tasks that no version has settled, in order of arrival."""
+        head, found = self._head(), []
+        number = head.watermark + 1
+        while (body := self._arrival(number)) is not None:
+            if not head.is_settled(number):
+                found.append(_registration(body, number))
+            number += 1
+        return found
+
+    def registration(self, name: str) -> Registration:
+        """The accepted task of that name. Raises UnknownTask."""
+        data = fetch_if_there(self._objects, _claim_key(name))
+        if data is None:
+            raise UnknownTask(f"no task {name!r} has arrived in {self._objects.url}")
+        claim = decode_document("name", data, self._objects.where(_claim_key(name)))
+        return _registration(claim, self._append(claim))
+
+    def task_folder(self, name: str) -> ObjectFolder:
+        """The accepted data of a task, to read."""
+        registration = self.registration(name)
+        if not registration.files:
+            raise NotFound(f"the data of task {name!r} is not in {self._objects.url}: it was learned from memory")
+        return ObjectFolder(self._objects, f"tasks/{name}", list(registration.files))
+
+    def remove(self, name: str, arrival: int) -> None:
+        """Remove the data and attempts of a forgotten arrival; what was submitted later under its name stays."""
+        data = fetch_if_there(self._objects, _claim_key(name))
+        if data is None or decode_document("name", data, _claim_key(name))["after"] >= arrival:
+            return
+        for prefix in (f"tasks/{name}/", f"attempts/{name}/"):
+            for listed in self._objects.list(prefix):
+                self._objects.delete(listed.key)
+        self._objects.delete(_claim_key(name))
+
+    def _claim(self, info: TaskInfo, files: dict[str, JSON]) -> dict[str, JSON]:
+        """The claim on the task's name: a new one, or the one there is if it is for the same data."""
+        content = {"info": info.to_json(), "files": files}
+        fingerprint = digest_of(compact(content))
+        last = last_of(lambda number: self._objects.exists(_arrival_key(number)), self._head().watermark)
+        fresh = content | {"fingerprint": fingerprint, "id": secrets.token_hex(16), "after": last, "created": now()}
+        key = _claim_key(info.name)
+        try:
+            self._objects.create(key, encode_document("name", fresh))
+        except AlreadyExists:
+            claim: dict[str, JSON] = decode_document("name", self._objects.read(key), self._objects.where(key))
+            if claim["fingerprint"] != fingerprint:
+                raise TaskRejected(
+                    f"a task named {info.name!r} with other data arrived on {claim['created']}; choose another name"
+                ) from None
+            return claim
+        return fresh
+
+    def _append(self, claim: dict[str, JSON]) -> int:
+        """The claim's place in the order of arrival; it gets the next free one if it has none."""
+        number = int(claim["after"]) + 1
+        data = encode_document("arrival", {key: claim[key] for key in ("id", "info", "files", "created")})
+        while True:
+            try:
+                self._objects.create(_arrival_key(number), data)
+            except AlreadyExists:
+                number += 1
+            else:
+                return number
+
+    def _arrival(self, number: int) -> dict[str, JSON] | None:
+        key = _arrival_key(number)
+        data = fetch_if_there(self._objects, key)
+        return None if data is None else decode_document("arrival", data, self._objects.where(key))
+
+    def _empty(self, folder: str, names: Sequence[str]) -> None:
+        """task.json first: a folder without it is not looked at again."""
+        for name in sorted(names, key=lambda name: name != METADATA):
+            self._objects.delete(f"inbox/{folder}/{name}")
+
+    def _free(self, area: str, folder: str) -> str:
+        taken = any(True for _ in self._objects.list(f"{area}/{folder}/"))
+        return f"{folder}.{secrets.token_hex(4)}" if taken else folder
+
+
+def _claim_key(name: str) -> str:
+    return check_key(f"names/{name}.json")
+
+
+def _arrival_key(number: int) -> str:
+    return f"arrivals/{number:08d}.json"
+
+
+def _registration(body: dict[str, Any], number: int) -> Registration:
+    info = TaskInfo.from_json(body["info"])
+    return Registration(info.name, number, info, body["files"])
+
+
+def _measure(folder: ObjectFolder, name: str) -> dict[str, JSON]:
+    digest, size = hashlib.sha256(), 0
+    with folder.open(name) as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return {"size": size, "sha256": digest.hexdigest()}

@@ -1,0 +1,146 @@
+"""Objects as files in a folder."""
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from apd.errors import AlreadyExists, NotFound, Unreachable
+from apd.store.objects import Listed, Objects, check_data, check_key
+
+STAGING = ".staging"
+"""Folder for half-written files, inside the store so that it is on the same file system."""
+
+
+class LocalObjects(Objects):
+    """A key is a path below the folder.
+
+    A file becomes visible under its name only when it is whole and on disk: it is written and synced in `.staging`,
+    then linked (create) or renamed (put).
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.url = folder
+        self.root = Path(folder)
+
+    def read(self, key: str) -> bytes:
+        """From the file."""
+        with self._errors(key):
+            return self._path(key).read_bytes()
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write aside, then link to the name, which fails where the name is taken."""
+        check_data(key, data)
+        path = self._path(key)
+        with self._errors(key), self._staged(path, data) as staged:
+            try:
+                os.link(staged, path)
+            except FileExistsError:
+                if path.read_bytes() != data:
+                    raise AlreadyExists(f"{path} already exists and holds something else") from None
+            sync_folder(path.parent)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write aside, then rename over the name."""
+        check_data(key, data)
+        path = self._path(key)
+        with self._errors(key), self._staged(path, data) as staged:
+            staged.replace(path)
+            sync_folder(path.parent)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such a file."""
+        with self._errors(key):
+            return self._path(key).is_file()
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Walk the folder, names in order."""
+        start = self._path(prefix.rstrip("/")) if prefix else self.root
+        for folder, folders, files in os.walk(start):
+            folders[:] = sorted(name for name in folders if name != STAGING)
+            for name in sorted(files):
+                path = Path(folder, name)
+                with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
+                    status = path.stat()
+                    yield Listed(path.relative_to(self.root).as_posix(), status.st_size, status.st_mtime)
+
+    def delete(self, key: str) -> None:
+        """Unlink the file."""
+        path = self._path(key)
+        with self._errors(key):
+            path.unlink(missing_ok=True)
+
+    def copy(self, source: str, target: str) -> None:
+        """Another link to the same bytes: they never change."""
+        path = self._path(target)
+        with self._errors(source), self._staging(path) as staged:
+            os.link(self._path(source), staged)
+            staged.replace(path)
+            sync_folder(path.parent)
+
+    def upload(self, file: Path, key: str) -> None:
+        """Copy aside, then rename."""
+        path = self._path(key)
+        with self._errors(key), self._staging(path) as staged:
+            shutil.copyfile(file, staged)
+            sync_file(staged)
+            staged.replace(path)
+            sync_folder(path.parent)
+
+    def open(self, key: str) -> BinaryIO:
+        """The file itself."""
+        with self._errors(key):
+            return self._path(key).open("rb")
+
+    def where(self, key: str) -> str:
+        """Its path."""
+        return str(self.root / key)
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    @contextlib.contextmanager
+    def _staged(self, path: Path, data: bytes) -> Iterator[Path]:
+        with self._staging(path) as staged:
+            with staged.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield staged
+
+    @contextlib.contextmanager
+    def _staging(self, path: Path) -> Iterator[Path]:
+        """A fresh name on the same file system, removed afterwards; `path` gets its folder."""
+        staged = self.root / STAGING / secrets.token_hex(16)
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield staged
+        finally:
+            staged.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        path = self.root / key
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"there is no {path}") from None
+        except OSError as error:
+            raise Unreachable(f"{path} cannot be read or written: {error.strerror or error}") from error
+
+
+def sync_file(path: Path) -> None:
+    """Make the file's content survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+sync_folder = sync_file
+"""Make the names in a folder survive a power cut."""

@@ -1,0 +1,152 @@
+"""Named byte strings in one place: what the store asks of a folder or a bucket, and nothing more.
+
+An object is written whole, read whole, and never empty (some servers treat an empty conditional write as
+unconditional). Only `create` decides anything: it is the put-if-absent on which every commit rests. Nothing here
+depends on a listing being fresh; `list` serves people, garbage collection and the inbox.
+"""
+
+import os
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+from apd.errors import AlreadyExists, ConfigError, NotFound, StoreError, UnsafeStore
+
+RACERS = 8
+"""Writers of one name at once in the start-up probe; a server that lets several win is caught only by a race."""
+ROUNDS = 3
+"""Races of the start-up probe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of a listing."""
+
+    key: str
+    size: int
+    modified: float
+    """Seconds since 1970 by the clock of whoever stores the object."""
+
+
+class Objects(ABC):
+    """A flat namespace of objects below one URL. Keys are relative, separated by `/`."""
+
+    url: str
+
+    @abstractmethod
+    def read(self, key: str) -> bytes:
+        """The whole object in one request. Raises NotFound."""
+
+    @abstractmethod
+    def create(self, key: str, data: bytes) -> None:
+        """Put if absent: afterwards the object holds `data`, or AlreadyExists says that it holds something else.
+
+        Writing the same bytes again is no error, so a write whose answer was lost can be repeated.
+        """
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Write whole and at once, whatever was there."""
+
+    @abstractmethod
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object."""
+
+    @abstractmethod
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Every object whose key begins with `prefix`, which ends with `/` or is empty; possibly out of date."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the object; no error when it is gone already."""
+
+    @abstractmethod
+    def copy(self, source: str, target: str) -> None:
+        """Copy within the store without moving the bytes through this machine; replaces `target`."""
+
+    @abstractmethod
+    def upload(self, file: Path, key: str) -> None:
+        """Write a file of any size."""
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """A seekable reader that fetches as it goes. Raises NotFound."""
+
+    def where(self, key: str) -> str:
+        """The object's full name, for people."""
+        return f"{self.url}/{key}"
+
+    def require_put_if_absent(self) -> None:
+        """Race writers for one name and raise UnsafeStore unless exactly one wins, every time."""
+        for _ in range(ROUNDS):
+            self._race(f"probes/{secrets.token_hex(8)}")
+
+    def _race(self, key: str) -> None:
+        offers = [f"racer {number} {secrets.token_hex(8)}".encode() for number in range(RACERS)]
+        with ThreadPoolExecutor(RACERS) as racers:
+            won = list(racers.map(lambda offer: self._wins(key, offer), offers))
+        kept = self.read(key)
+        self.delete(key)
+        if sum(won) != 1 or kept != offers[won.index(True)]:
+            raise UnsafeStore(
+                f"{self.url} does not honour put-if-absent: {sum(won)} of {RACERS} writers of one new name were told "
+                "that they created it, where exactly one must be; two committers would overwrite each other. Use a "
+                "server that implements If-None-Match on PutObject, in a bucket without versioning"
+            )
+
+    def _wins(self, key: str, offer: bytes) -> bool:
+        try:
+            self.create(key, offer)
+        except AlreadyExists:
+            return False
+        return True
+
+
+def check_key(key: str) -> str:
+    """The key itself; raises StoreError for one that would leave the prefix or be changed on the way."""
+    if any(part in ("", ".", "..") for part in key.split("/")) or "\\" in key or "\0" in key:
+        raise StoreError(f"{key!r} is no key of an object: parts are separated by single /, none is . or ..")
+    return key
+
+
+def check_data(key: str, data: bytes) -> None:
+    """Raise StoreError for an empty object."""
+    if not data:
+        raise StoreError(f"refusing to write the empty object {key}: conditional writes of empty objects are not safe")
+
+
+def protocol_of(url: str) -> str:
+    """`file`, `s3`, `memory`, ..."""
+    return urlsplit(url).scheme if "://" in url else "file"
+
+
+def is_local(url: str) -> bool:
+    """Whether only this machine can see it."""
+    return protocol_of(url) in ("file", "memory")
+
+
+def normal_url(url: str) -> str:
+    """One spelling per place: an absolute path for a folder, no trailing slash."""
+    if not url:
+        raise ConfigError("the stream's URL is empty; give a folder or s3://bucket/prefix")
+    if protocol_of(url) == "file":
+        return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
+    return url.rstrip("/")
+
+
+def stream_name(url: str) -> str:
+    """The last segment of the URL's path."""
+    return normal_url(url).rsplit("/", 1)[-1]
+
+
+def fetch_if_there(objects: Objects, key: str) -> bytes | None:
+    """The object, or None when there is none."""
+    try:
+        return objects.read(key)
+    except NotFound:
+        return None

@@ -1,0 +1,142 @@
+"""What heavy work hands to a commit: names of blobs that are in the store already; small and plain."""
+
+import dataclasses
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from apd.data import TaskInfo
+from apd.decomposition import add_masks
+from apd.errors import StateError
+from apd.state import Consolidation, Learned, Tensors
+from apd.store.blobs import in_parallel
+from apd.store.formats import JSON
+from apd.store.manifest import SigmaRef, TaskEntry, Version
+from apd.store.records import Records
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One trained task, not yet part of a version. Its entry is complete but for `learned_in`."""
+
+    task: str
+    arrival: int
+    base: int
+    """Number of the version it was trained on."""
+    commit_id: str
+    entry: TaskEntry
+    sigma: SigmaRef
+    """The sigma the task is relative to: the base's plus the step."""
+    step: str
+    """Digest of the sparse step."""
+    statistics: str
+    """Digest of the base's sums with this task's masks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """All tasks of a version in a new form, not yet part of a version."""
+
+    base: int
+    """Number of the version whose tasks these are."""
+    kind: Literal["consolidate", "prune"]
+    commit_id: str
+    message: str
+    entries: tuple[TaskEntry, ...]
+    sigma: SigmaRef
+    statistics: str
+    clustering: str
+    details: Mapping[str, Any]
+    """JSON values; `details["blobs"]["report"]` is the digest of the full report."""
+
+    def to_json(self) -> dict[str, JSON]:
+        """JSON values."""
+        return dataclasses.asdict(self) | {"entries": [entry.to_json() for entry in self.entries]}
+
+
+def write_candidate(
+    records: Records, learned: Learned, base: Version, info: TaskInfo, arrival: int, metrics: Mapping[str, JSON]
+) -> Candidate:
+    """Store everything the outcome of a training consists of.
+
+    `metrics`: `validation_accuracy`, `test_accuracy`, `seconds` and `baseline` go to the entry where present, all of
+    it to the record.
+    """
+    task = learned.task
+    if info.name != task.name:
+        raise StateError(f"the learned task is {task.name!r} but its description is of {info.name!r}")
+    step = records.write_sparse(learned.sigma_step, {"task": task.name, "arrival": arrival})
+    sigma = records.write_sigma(task.sigma, near=base.sigma)
+    written = records.write_task(task, sigma, arrival, step, info.to_json(), dict(metrics))
+    entry = TaskEntry(
+        name=task.name,
+        classes=tuple(info.classes),
+        arrival=arrival,
+        record=written.record,
+        theta_key=written.theta_key,
+        learned_in=base.number + 1,
+        based_on=base.number,
+        tau_nnz=sum(part.nnz for part in task.tau.values()),
+        bytes=written.bytes,
+        validation_accuracy=metrics.get("validation_accuracy", learned.validation_accuracy),
+        test_accuracy=metrics.get("test_accuracy"),
+        baseline=metrics.get("baseline"),
+        seconds=metrics.get("seconds"),
+    )
+    statistics = records.add_to_statistics(base.statistics, task.mask_logits)
+    return Candidate(task.name, arrival, base.number, secrets.token_hex(16), entry, sigma, step, statistics)
+
+
+def write_consolidation(
+    records: Records, outcome: Consolidation, base: Version, kind: Literal["consolidate", "prune"]
+) -> Proposal:
+    """Store all tasks of `base` in their new form. Raises StateError when the outcome is of other tasks."""
+    names, expected = [task.name for task in outcome.tasks], [entry.name for entry in base.entries]
+    if names != expected:
+        raise StateError(f"the outcome has tasks {names} but version {base.number} has {expected}")
+    sigma = records.write_sigma(outcome.sigma, near=base.sigma)
+    old = in_parallel(records.read_record, [entry.record for entry in base.entries])
+    entries = []
+    for task, entry, record in zip(outcome.tasks, base.entries, old, strict=True):
+        written = records.write_task(task, sigma, entry.arrival, None, record["info"], record["metrics"])
+        nnz = sum(part.nnz for part in task.tau.values())
+        same = dataclasses.replace(entry, record=written.record, theta_key=written.theta_key)
+        entries.append(dataclasses.replace(same, bytes=written.bytes, tau_nnz=nnz))
+    return Proposal(
+        base=base.number,
+        kind=kind,
+        commit_id=secrets.token_hex(16),
+        message=_describe(outcome, entries),
+        entries=tuple(entries),
+        sigma=sigma,
+        statistics=write_sums(records, [task.mask_logits for task in outcome.tasks]),
+        clustering=records.write_json("clustering", outcome.clustering.to_json()),
+        details=_details(records, outcome, entries),
+    )
+
+
+def write_sums(records: Records, masks: Sequence[Tensors]) -> str:
+    """Statistics of these tasks, from nothing."""
+    pull: Tensors = {}
+    curvature: Tensors = {}
+    for mask_logits in masks:
+        pull, curvature = add_masks(pull, curvature, mask_logits)
+    return records.write_statistics(pull, curvature)
+
+
+def _describe(outcome: Consolidation, entries: Sequence[TaskEntry]) -> str:
+    clusters = sum(len(part.members) for part in outcome.report.values())
+    after = sum(entry.tau_nnz for entry in entries)
+    return f"{len(entries)} tasks, {clusters} clusters, tau {outcome.tau_stored:,} -> {after:,} non-zeros"
+
+
+def _details(records: Records, outcome: Consolidation, entries: Sequence[TaskEntry]) -> dict[str, JSON]:
+    report = {name: dataclasses.asdict(part) for name, part in outcome.report.items()}
+    return {
+        "tau_before": outcome.tau_stored,
+        "tau_after": sum(entry.tau_nnz for entry in entries),
+        "sigma_moved": outcome.sigma_moved,
+        "largest_move": outcome.largest_move,
+        "blobs": {"report": records.write_json("consolidation", report)},
+    }

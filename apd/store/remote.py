@@ -1,0 +1,182 @@
+"""Objects in a bucket, through fsspec: S3 and what speaks like it (s3fs), and fsspec's memory for tests.
+
+Credentials, endpoint, region and path style come from the standard AWS environment or from `storage_options`, which
+go to s3fs as they are. How servers answer a lost put-if-absent differs, so `create` goes by the HTTP status, then
+reads what is there: the same bytes mean that this very write had arrived and only its answer was lost.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import aiohttp
+import fsspec
+from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+
+from apd.errors import AlreadyExists, ConfigError, NotFound, StoreError, Unreachable
+from apd.store.objects import Listed, Objects, check_data, check_key, protocol_of
+
+FAULTS = (OSError, BotoCoreError, ClientError, aiohttp.ClientError)
+"""What s3fs raises when a request fails for good, its own retries included."""
+
+CONFLICTS = (409, 412)
+"""412: the name is taken. 409: another conditional write of it is under way."""
+
+PATIENCE = 10
+"""Times a create is sent while the server answers 409 and there is nothing under the name."""
+
+S3_DEFAULTS: dict[str, Any] = {
+    "use_listings_cache": False,
+    "config_kwargs": {"connect_timeout": 10, "read_timeout": 30},
+}
+
+_memory_lock = threading.Lock()
+"""fsspec's memory looks and then writes; between threads that needs a lock."""
+
+
+class RemoteObjects(Objects):
+    """A key is an object's name below the URL's prefix."""
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any]) -> None:
+        self.url = url
+        self._protocol = protocol_of(url)
+        self._options = dict(storage_options)
+        self._connect()
+
+    def _connect(self) -> None:
+        defaults = S3_DEFAULTS if self._protocol == "s3" else {}
+        try:
+            self._connected = fsspec.filesystem(self._protocol, skip_instance_cache=True, **(defaults | self._options))
+        except (ImportError, ValueError, TypeError) as error:
+            raise ConfigError(f"{self.url} cannot be opened: {error}") from error
+        self._process = os.getpid()
+        self._root = self._connected._strip_protocol(self.url)
+
+    @property
+    def _files(self) -> Any:
+        """The file system; a new one after a fork, which s3fs does not survive."""
+        if self._process != os.getpid():
+            self._connect()
+        return self._connected
+
+    def read(self, key: str) -> bytes:
+        """One GET."""
+        # with more than one connection s3fs asks for the size first: two requests, which may see two objects
+        single = {"max_concurrency": 1} if self._protocol == "s3" else {}
+        with self._errors(key):
+            return bytes(self._files.cat_file(self._path(key), **single))
+
+    def create(self, key: str, data: bytes) -> None:
+        """One conditional PUT; when refused, a GET tells a lost race from a lost answer."""
+        check_data(key, data)
+        for attempt in range(PATIENCE):
+            if self._created(key, data):
+                return
+            try:
+                found = self.read(key)
+            except NotFound:  # the other writer of a 409 has not finished, or failed
+                time.sleep(0.05 * attempt)
+                continue
+            if found == data:
+                return
+            raise AlreadyExists(f"{self.where(key)} already exists and holds something else")
+        raise Unreachable(f"{self.where(key)} was refused {PATIENCE} times as conflicting, yet there is no such object")
+
+    def _created(self, key: str, data: bytes) -> bool:
+        with self._errors(key):
+            try:
+                with _memory_lock if self._protocol == "memory" else contextlib.nullcontext():
+                    self._files.pipe_file(self._path(key), data, mode="create")
+            except FileExistsError:
+                return False
+            except FAULTS as error:
+                if status_of(error) in CONFLICTS:
+                    return False
+                raise
+        return True
+
+    def put(self, key: str, data: bytes) -> None:
+        """One PUT, in parts when it is large."""
+        check_data(key, data)
+        with self._errors(key):
+            self._files.pipe_file(self._path(key), data)
+
+    def exists(self, key: str) -> bool:
+        """One HEAD; what s3fs calls `exists` lists as well."""
+        path = self._path(key)
+        try:
+            with self._errors(key):
+                if self._protocol == "s3":
+                    bucket, name, _ = self._files.split_path(path)
+                    self._files.call_s3("head_object", Bucket=bucket, Key=name)
+                    return True
+                return bool(self._files.isfile(path))
+        except NotFound:
+            return False
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """A listing, by pages of a thousand."""
+        start = f"{self._root}/{check_key(prefix.rstrip('/'))}" if prefix else self._root
+        with self._errors(prefix):
+            found = self._files.find(start, detail=True)
+        for path, info in sorted(found.items()):
+            yield Listed(path[len(self._root) + 1 :], info["size"], _modified(info))
+
+    def delete(self, key: str) -> None:
+        """One DELETE."""
+        with self._errors(key), contextlib.suppress(FileNotFoundError):
+            self._files.rm_file(self._path(key))
+
+    def copy(self, source: str, target: str) -> None:
+        """On the server."""
+        with self._errors(source):
+            self._files.cp_file(self._path(source), self._path(target))
+
+    def upload(self, file: Path, key: str) -> None:
+        """One PUT, in parts when it is large; parts become visible together."""
+        with self._errors(key):
+            self._files.put_file(str(file), self._path(key))
+
+    def open(self, key: str) -> BinaryIO:
+        """Reads by ranges, ahead of the caller."""
+        with self._errors(key):
+            return self._files.open(self._path(key), "rb")  # type: ignore[no-any-return]
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{check_key(key)}"
+
+    @contextlib.contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            raise
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no {self.where(key)} ({error})") from None
+        except FAULTS as error:
+            raise Unreachable(f"{self.where(key)} cannot be read or written: {_reason(error)}") from error
+
+
+def status_of(error: BaseException) -> int | None:
+    """HTTP status behind an error of s3fs, where a server answered at all."""
+    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None) or {}
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return int(status) if status else None
+
+
+def _reason(error: BaseException) -> str:
+    status = status_of(error)
+    text = str(error) or type(error).__name__
+    if status in (401, 403) or isinstance(error, PermissionError) or "credentials" in text.lower():
+        return f"{text}; check the AWS credentials in the environment or in storage_options"
+    return text
+
+
+def _modified(info: Mapping[str, Any]) -> float:
+    moment = info.get("LastModified") or info.get("created")
+    return moment.timestamp() if isinstance(moment, datetime) else float(moment or 0.0)

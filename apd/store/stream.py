@@ -1,0 +1,221 @@
+"""A stream of tasks in object storage: the one door to everything it holds.
+
+    stream.json               its configuration, written last at creation
+    head.json                 hint where to look for the newest version
+    versions/00000007.json    manifests                                       apd.store.manifest, history
+    blobs/ab/abcdef...        content-addressed data                          blobs, records
+    inbox, names, tasks, arrivals, rejected                                   inbox
+    attempts/<task>/...       where training goes on                          attempts
+    evaluations/<key>.json    accuracies by theta key                         evaluations
+    comparisons/<task>.json   what other methods reach on a task              evaluations
+    forgotten/<record>.json   what was removed on purpose                     forget
+    refused/..., reports/...  for people
+
+Any process may die at any moment: what was committed stays, and a commit is one conditional write.
+"""
+
+import functools
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from apd.config import StreamConfig, from_json, to_json
+from apd.data import TaskInfo
+from apd.errors import AlreadyExists, NotFound, UnknownTask
+from apd.state import FIRST, UNCLUSTERED, Arrival, Clustering, Consolidation, Learned, Snapshot, TaskState, Tensors
+from apd.store import proposals
+from apd.store.attempts import Attempts
+from apd.store.blobs import Blobs
+from apd.store.commits import Commits
+from apd.store.connect import connect
+from apd.store.evaluations import Measurements
+from apd.store.forget import Forgetting, explain_missing
+from apd.store.formats import JSON, decode_document, encode_document
+from apd.store.history import History
+from apd.store.inbox import Inbox, ObjectFolder
+from apd.store.manifest import SigmaRef, TaskEntry, Version, now
+from apd.store.objects import Objects, normal_url, stream_name
+from apd.store.proposals import Candidate, Proposal
+from apd.store.records import Records
+
+CONFIG = "stream.json"
+
+
+class Stream:
+    """One stream. Cheap to open, safe to use from many threads and processes, picklable (it is opened again)."""
+
+    def __init__(self, objects: Objects, config: StreamConfig, storage_options: Mapping[str, Any] | None) -> None:
+        """Use `create` or `open`."""
+        self.url = objects.url
+        self.name = stream_name(self.url)
+        self.config = config
+        self._storage_options = storage_options
+        self._objects = objects
+        self._blobs = Blobs(objects)
+        self._records = Records(self._blobs)
+        self._history = History(objects, self._blobs)
+        self._commits = Commits(self._history, self._records)
+        self._attempts = Attempts(objects)
+        self.inbox = Inbox(objects, self.head)
+        self.evaluations = Measurements(objects, "evaluation")
+        self.comparisons = Measurements(objects, "comparison")
+        self.sizes = Measurements(objects, "size")
+        self._forgetting = Forgetting(objects, self._blobs, self._history, self._records, self.inbox)
+
+    @classmethod
+    def create(cls, url: str, config: StreamConfig, *, storage_options: Mapping[str, Any] | None = None) -> "Stream":
+        """A new empty stream.
+
+        Raises AlreadyExists when there is one, UnsafeStore when the server does not honour put-if-absent.
+        """
+        objects = connect(url, storage_options)
+        objects.require_put_if_absent()
+        stream = cls(objects, config, storage_options)
+        first = Version(0, None, "create", f"created {stream.name}", "0" * 32, now())
+        stream._history.create_first(first)
+        try:
+            body = {"config": to_json(config), "created": first.created, "id": secrets.token_hex(16)}
+            objects.create(CONFIG, encode_document("stream", body))
+        except AlreadyExists:
+            raise AlreadyExists(f"there is a stream in {stream.url} already; choose another place or open it") from None
+        return stream
+
+    @classmethod
+    def open(cls, url: str, *, storage_options: Mapping[str, Any] | None = None) -> "Stream":
+        """An existing stream. Raises NotFound."""
+        objects = connect(url, storage_options)
+        try:
+            body = decode_document("stream", objects.read(CONFIG), objects.where(CONFIG))
+        except NotFound as error:
+            raise NotFound(f"there is no stream in {normal_url(url)}; `apd init` makes one ({error})") from None
+        return cls(objects, from_json(StreamConfig, body["config"]), storage_options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(Stream.open, self.url, storage_options=self._storage_options), ()
+
+    def head(self) -> Version:
+        """The newest version: no listing, the same few requests whatever the number of tasks."""
+        return self._history.head()
+
+    def version(self, number: int) -> Version:
+        """Raises NotFound."""
+        return self._history.version(number)
+
+    def log(self, newest_first: bool = True, limit: int | None = None) -> Iterator[Version]:
+        """The versions, at most `limit` of them."""
+        return self._history.log(newest_first, limit)
+
+    def arrival(self, version: Version) -> Arrival:
+        """What a task arriving at this version needs to know."""
+        if version.sigma is None or version.statistics is None:
+            return FIRST
+        pull, curvature = self._records.read_statistics(version.statistics)
+        return Arrival(self.load_sigma(version.sigma), pull, curvature, len(version.entries))
+
+    def load_sigma(self, ref: SigmaRef) -> Tensors:
+        """A shared sigma; do not change its tensors, they are kept in memory for the next caller."""
+        return self._records.load_sigma(ref)
+
+    def load_task(self, version: Version, name: str) -> TaskState:
+        """A task as it was in a version. Raises UnknownTask when it was forgotten since, or was never there."""
+        entry = version.entry(name)
+        try:
+            return self.load_entry(entry)
+        except NotFound as error:
+            reason = explain_missing(self._objects, entry)
+            if reason is None:
+                raise
+            raise UnknownTask(f"{reason}; version {version.number} still lists it") from error
+
+    def load_entry(self, entry: TaskEntry) -> TaskState:
+        """The task of an entry."""
+        return self._records.load_task(entry.record)
+
+    def record(self, entry: TaskEntry) -> dict[str, JSON]:
+        """The stored record of an entry: digests of its parts, info and metrics."""
+        return self._records.read_record(entry.record)
+
+    def blob_bytes(self, digest: str) -> int:
+        """Size of a blob."""
+        return len(self._blobs.read(digest))
+
+    def sparse_nnz(self, digest: str) -> int:
+        """Non-zeros in a blob of sparse tensors."""
+        return sum(part.nnz for part in self._records.read_sparse(digest).values())
+
+    def clustering(self, version: Version) -> Clustering:
+        """What the next consolidation starts from."""
+        if version.clustering is None:
+            return UNCLUSTERED
+        return Clustering.from_json(self._records.read_json("clustering", version.clustering))
+
+    def consolidation_report(self, version: Version) -> JSON:
+        """Per parameter, what the consolidation that made this version did."""
+        return self._records.read_json("consolidation", version.details["blobs"]["report"])
+
+    def write_candidate(
+        self,
+        learned: Learned,
+        *,
+        base: Version,
+        info: TaskInfo,
+        metrics: Mapping[str, JSON],
+        arrival: int | None = None,
+    ) -> Candidate:
+        """Store all that a training produced; the candidate names it. `arrival` None: the number of the task's name."""
+        number = self.inbox.registration(info.name).number if arrival is None else arrival
+        return proposals.write_candidate(self._records, learned, base, info, number, metrics)
+
+    def commit_candidate(self, candidate: Candidate) -> Version:
+        """Make it part of a new version, re-based where others were first; an arrival is never added twice."""
+        return self._commits.candidate(candidate)
+
+    def write_consolidation(
+        self, outcome: Consolidation, *, base: Version, kind: Literal["consolidate", "prune"] = "consolidate"
+    ) -> Proposal:
+        """Store all tasks in their new form; the proposal names them."""
+        return proposals.write_consolidation(self._records, outcome, base, kind)
+
+    def commit_consolidation(self, proposal: Proposal) -> Version:
+        """Make it the head. Raises AlreadyExists when another version came after its base: consolidate again."""
+        return self._commits.consolidation(proposal)
+
+    def set_aside(self, proposal: Proposal, reasons: list[str]) -> str:
+        """Note a refused proposal and why; returns where."""
+        key = f"refused/{proposal.base:08d}-{proposal.commit_id[:8]}.json"
+        body = {"reasons": reasons, "proposal": proposal.to_json()}
+        self._objects.put(key, encode_document("refused", body))
+        return self._objects.where(key)
+
+    def commit_forget(self, name: str) -> Version:
+        """A version without the task, every other record untouched; then its blobs and data go from every version."""
+        return self._forgetting.forget(name)
+
+    def task_folder(self, name: str) -> ObjectFolder:
+        """The data of an accepted task, to read."""
+        return self.inbox.task_folder(name)
+
+    def task_info(self, name: str) -> TaskInfo:
+        """The description of an accepted task."""
+        return self.inbox.registration(name).info
+
+    def save_attempt(self, task: str, snapshot: Snapshot, **extra: JSON) -> None:
+        """Save where a training is; `extra` is kept with the snapshot's values."""
+        self._attempts.save(task, snapshot, extra)
+
+    def load_attempt(self, task: str) -> Snapshot | None:
+        """The last saved attempt of a task, None when there is none."""
+        return self._attempts.load(task)
+
+    def clear_attempt(self, task: str) -> None:
+        """Remove the saved attempt of a task."""
+        self._attempts.clear(task)
+
+    def report_key(self, version: int) -> str:
+        """Key of a version's report."""
+        return f"reports/{version:08d}.html"
+
+    def save_report(self, version: int, page: str) -> str:
+        """Store a version's report; returns its full name."""
+        self._objects.put(self.report_key(version), page.encode())
+        return self._objects.where(self.report_key(version))

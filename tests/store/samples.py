@@ -1,0 +1,66 @@
+"""Small tasks as training would leave them."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from apd.config import StreamConfig
+from apd.data import TaskInfo
+from apd.state import Arrival, Learned, Sparse, TaskState
+from apd.store import Candidate, Stream, Version
+
+CONFIG = StreamConfig(input_shape=(2,), input_dtype="float32")
+SHAPES = {"first.weight": (4, 2), "second.weight": (3, 4)}
+METRICS = {"validation_accuracy": 0.9, "test_accuracy": 0.8, "seconds": 1.5, "baseline": {"separate": 0.85}}
+
+
+def info_of(name: str) -> TaskInfo:
+    return TaskInfo(name=name, classes=("cat", "dog"), input_shape=(2,), input_dtype="float32")
+
+
+def random_sparse(shape: tuple[int, ...], generator: torch.Generator, density: float = 0.3) -> Sparse:
+    kept = torch.rand(shape, generator=generator) < density
+    return Sparse.from_dense(torch.randn(shape, generator=generator) * kept)
+
+
+def learned_on(arrival: Arrival, name: str, seed: int = 0) -> Learned:
+    """What a training of the task on top of `arrival` could have produced."""
+    generator = torch.Generator().manual_seed(seed)
+    if arrival.sigma is None:
+        step = {key: Sparse.zeros(shape) for key, shape in SHAPES.items()}
+        sigma = {key: torch.randn(shape, generator=generator) for key, shape in SHAPES.items()}
+    else:
+        step = {key: random_sparse(shape, generator, 0.1) for key, shape in SHAPES.items()}
+        sigma = {key: step[key].add_to(tensor) for key, tensor in arrival.sigma.items()}
+    task = TaskState(
+        name=name,
+        sigma=sigma,
+        mask_logits={key: torch.randn(shape[0], generator=generator) for key, shape in SHAPES.items()},
+        tau={key: random_sparse(shape, generator) for key, shape in SHAPES.items()},
+        private={"first.bias": torch.randn(4, generator=generator), "steps": torch.tensor(seed)},
+        clusters={},
+        local_shared={},
+    )
+    return Learned(task, step, best_epoch=3, validation_accuracy=0.9)
+
+
+def candidate_of(stream: Stream, base: Version, name: str, seed: int = 0) -> Candidate:
+    number = stream.inbox.register(info_of(name))
+    learned = learned_on(stream.arrival(base), name, seed)
+    return stream.write_candidate(learned, base=base, info=info_of(name), metrics=METRICS, arrival=number)
+
+
+def learn(stream: Stream, name: str, seed: int = 0) -> Version:
+    return stream.commit_candidate(candidate_of(stream, stream.head(), name, seed))
+
+
+def write_task_folder(folder: Path, name: str, rows: int = 8) -> Path:
+    folder.mkdir(parents=True)
+    inputs = pa.FixedSizeListArray.from_arrays(pa.array([float(i) for i in range(2 * rows)], pa.float32()), 2)
+    labels = pa.array([row % 2 for row in range(rows)], pa.int64())
+    pq.write_table(pa.table({"input": inputs, "label": labels}), folder / "train.parquet")
+    (folder / "task.json").write_text(json.dumps(info_of(name).to_json()))
+    return folder
