@@ -13,7 +13,7 @@ def broadcast_mask(mask: Tensor, ndim: int) -> Tensor:
 
 
 def masked(sigma: Tensor, mask_logits: Tensor) -> Tensor:
-    """sigma * sigmoid(v): sigma's shape, mask_logits (out,)."""
+    """Sigma * sigmoid(v): sigma's shape, mask_logits (out,)."""
     return sigma * broadcast_mask(torch.sigmoid(mask_logits), sigma.ndim)
 
 
@@ -31,14 +31,17 @@ def bare_state(task: TaskState) -> dict[str, Tensor]:
     return compose(task) | dict(task.private)
 
 
-def arrive(arrival: Arrival, task: TaskState, sigma: Tensors) -> Arrival:
-    """The statistics after one more task: O(P), whatever the number of tasks.
+def add_masks(pull: Tensors, curvature: Tensors, mask_logits: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """W + M and A + M^2 per output unit: the sums with one more task's masks; empty sums are zero."""
+    masks = {name: torch.sigmoid(logits) for name, logits in mask_logits.items()}
+    more_pull = {name: pull.get(name, 0.0) + mask for name, mask in masks.items()}
+    more_curvature = {name: curvature.get(name, 0.0) + mask**2 for name, mask in masks.items()}
+    return more_pull, more_curvature
 
-    W <- W + M_t and A <- A + M_t^2 per output unit; sigma is the newest one.
-    """
-    masks = {name: torch.sigmoid(logits) for name, logits in task.mask_logits.items()}
-    pull = {name: arrival.pull.get(name, 0.0) + mask for name, mask in masks.items()}
-    curvature = {name: arrival.curvature.get(name, 0.0) + mask**2 for name, mask in masks.items()}
+
+def arrive(arrival: Arrival, task: TaskState, sigma: Tensors) -> Arrival:
+    """The statistics after one more task: O(P), whatever the number of tasks; sigma is the newest one."""
+    pull, curvature = add_masks(arrival.pull, arrival.curvature, task.mask_logits)
     return Arrival(sigma, pull, curvature, arrival.earlier + 1)
 
 
