@@ -37,7 +37,7 @@ from apd.state import Shape
 
 SCHEMA = 1
 METADATA = "task.json"
-METADATA_LIMIT = 16 * 2**20
+METADATA_LIMIT = 4 * 2**20
 """Bytes; a longer one is refused unread."""
 SPLITS = ("train", "validation", "test")
 SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -126,6 +126,7 @@ class TaskInfo:
             _check(_list_of(kind, values[name]), name, values[name], f"a list of {kind.__name__}")
         files = values["files"]
         _check(isinstance(files, dict) and _list_of(str, list(files.values())), "files", files, "file names by split")
+        _check(type(values["schema"]) is int, "schema", values["schema"], "a whole number")
         for name in ("name", "kind", "input_dtype"):
             _check(isinstance(values[name], str), name, values[name], "a string")
         lists = {"classes": tuple(values["classes"]), "input_shape": tuple(values["input_shape"])}
