@@ -51,10 +51,10 @@ class LocalObjects(Objects):
             staged.replace(path)
             sync_folder(path.parent)
 
-    def exists(self, key: str) -> bool:
-        """Whether there is such a file."""
+    def size(self, key: str) -> int:
+        """Of the file."""
         with self._errors(key):
-            return self._path(key).is_file()
+            return self._path(key).stat().st_size
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Walk the folder, names in order."""

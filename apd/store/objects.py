@@ -54,8 +54,15 @@ class Objects(ABC):
         """Write whole and at once, whatever was there."""
 
     @abstractmethod
+    def size(self, key: str) -> int:
+        """Bytes of the object, which is not fetched. Raises NotFound."""
+
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
+        try:
+            return self.size(key) > 0
+        except NotFound:
+            return False
 
     @abstractmethod
     def list(self, prefix: str) -> Iterator[Listed]:

@@ -6,11 +6,13 @@ reads what is there: the same bytes mean that this very write had arrived and on
 """
 
 import contextlib
+import json
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,30 +41,33 @@ _memory_lock = threading.Lock()
 """fsspec's memory looks and then writes; between threads that needs a lock."""
 
 
+@lru_cache
+def _file_system(protocol: str, options: str, environment: tuple[str, ...], process: int) -> Any:
+    """One connection per place, shared by all streams and threads of a process: a new one costs half a second."""
+    settings = (S3_DEFAULTS if protocol == "s3" else {}) | json.loads(options)
+    try:
+        return fsspec.filesystem(protocol, skip_instance_cache=True, **settings)
+    except (ImportError, ValueError, TypeError) as error:
+        raise ConfigError(f"{protocol}:// cannot be used with these storage_options: {error}") from error
+
+
+def _aws_environment() -> tuple[str, ...]:
+    return tuple(sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("AWS_")))
+
+
 class RemoteObjects(Objects):
     """A key is an object's name below the URL's prefix."""
 
     def __init__(self, url: str, storage_options: Mapping[str, Any]) -> None:
         self.url = url
         self._protocol = protocol_of(url)
-        self._options = dict(storage_options)
-        self._connect()
-
-    def _connect(self) -> None:
-        defaults = S3_DEFAULTS if self._protocol == "s3" else {}
-        try:
-            self._connected = fsspec.filesystem(self._protocol, skip_instance_cache=True, **(defaults | self._options))
-        except (ImportError, ValueError, TypeError) as error:
-            raise ConfigError(f"{self.url} cannot be opened: {error}") from error
-        self._process = os.getpid()
-        self._root = self._connected._strip_protocol(self.url)
+        self._options = json.dumps(dict(storage_options), sort_keys=True)
+        self._root = self._files._strip_protocol(url)
 
     @property
     def _files(self) -> Any:
-        """The file system; a new one after a fork, which s3fs does not survive."""
-        if self._process != os.getpid():
-            self._connect()
-        return self._connected
+        """The file system: one per process, since s3fs does not survive a fork."""
+        return _file_system(self._protocol, self._options, _aws_environment(), os.getpid())
 
     def read(self, key: str) -> bytes:
         """One GET."""
@@ -106,18 +111,14 @@ class RemoteObjects(Objects):
         with self._errors(key):
             self._files.pipe_file(self._path(key), data)
 
-    def exists(self, key: str) -> bool:
-        """One HEAD; what s3fs calls `exists` lists as well."""
+    def size(self, key: str) -> int:
+        """One HEAD; s3fs's own ways to ask also list."""
         path = self._path(key)
-        try:
-            with self._errors(key):
-                if self._protocol == "s3":
-                    bucket, name, _ = self._files.split_path(path)
-                    self._files.call_s3("head_object", Bucket=bucket, Key=name)
-                    return True
-                return bool(self._files.isfile(path))
-        except NotFound:
-            return False
+        with self._errors(key):
+            if self._protocol != "s3":
+                return int(self._files.size(path))
+            bucket, name, _ = self._files.split_path(path)
+            return int(self._files.call_s3("head_object", Bucket=bucket, Key=name)["ContentLength"])
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """A listing, by pages of a thousand."""

@@ -8,6 +8,7 @@
     attempts/<task>/...       where training goes on                          attempts
     evaluations/<key>.json    accuracies by theta key                         evaluations
     comparisons/<task>.json   what other methods reach on a task              evaluations
+    sizes/<version>.json      how large a version is                          evaluations
     forgotten/<record>.json   what was removed on purpose                     forget
     refused/..., reports/...  for people
 
@@ -25,7 +26,7 @@ from apd.errors import AlreadyExists, NotFound, UnknownTask
 from apd.state import FIRST, UNCLUSTERED, Arrival, Clustering, Consolidation, Learned, Snapshot, TaskState, Tensors
 from apd.store import proposals
 from apd.store.attempts import Attempts
-from apd.store.blobs import Blobs
+from apd.store.blobs import Blobs, key_of
 from apd.store.commits import Commits
 from apd.store.connect import connect
 from apd.store.evaluations import Measurements
@@ -59,6 +60,7 @@ class Stream:
         self.inbox = Inbox(objects, self.head)
         self.evaluations = Measurements(objects, "evaluation")
         self.comparisons = Measurements(objects, "comparison")
+        self.sizes = Measurements(objects, "size")
         self.sizes = Measurements(objects, "size")
         self._forgetting = Forgetting(objects, self._blobs, self._history, self._records, self.inbox)
 
@@ -136,8 +138,8 @@ class Stream:
         return self._records.read_record(entry.record)
 
     def blob_bytes(self, digest: str) -> int:
-        """Size of a blob."""
-        return len(self._blobs.read(digest))
+        """Size of a blob, as stored."""
+        return self._objects.size(key_of(digest))
 
     def sparse_nnz(self, digest: str) -> int:
         """Non-zeros in a blob of sparse tensors."""
