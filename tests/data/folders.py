@@ -1,10 +1,12 @@
-"""Small task folders for tests, right and wrong."""
+"""Small task folders and what they are packed from, for tests."""
 
+import io
 import json
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from apd.config import SplitConfig, StreamConfig
 from apd.data import LocalFolder, load_task, validate_task
@@ -46,3 +48,59 @@ def validate(folder, config=CONFIG):
 
 def load(folder, config=CONFIG):
     return load_task(LocalFolder(folder), config)
+
+
+PICTURE = (3, 4, 5)
+STREAM = StreamConfig(PICTURE)
+
+
+def pixels(rows=9, shape=PICTURE, seed=0):
+    """Random pictures, the same every time."""
+    return np.random.RandomState(seed).randint(0, 256, (rows, *shape)).astype(np.uint8)
+
+
+def digits(rows=9):
+    """Labels 0, 1, 2, 0, ..."""
+    return np.arange(rows) % 3
+
+
+def loaded(folder, config=STREAM):
+    """A folder's samples, once it is found to be a task."""
+    validate_task(LocalFolder(folder), config)
+    return load_task(LocalFolder(folder), config)
+
+
+def rows_of(*splits):
+    """All inputs as sorted tuples."""
+    return sorted(tuple(row.flatten().tolist()) for split in splits for row in split.inputs)
+
+
+def splits_of(data):
+    """Train, validation and test."""
+    return data.train, data.validation, data.test
+
+
+def save(path, mode="RGB", size=(5, 4), colour=None):
+    """A picture of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour or 0).save(path)
+
+
+def encoded(rows=9):
+    """PNGs of `pixels`."""
+    files = []
+    for row in pixels(rows):
+        file = io.BytesIO()
+        Image.fromarray(np.moveaxis(row, 0, -1)).save(file, "png")
+        files.append({"bytes": file.getvalue(), "path": None})
+    return files
+
+
+def hub_file(path, features=None, **columns):
+    """A Parquet file with these columns and class names in the metadata of the hub's writer."""
+    content = pa.table(columns)
+    if features is not None:
+        described = json.dumps({"info": {"features": features}})
+        content = content.replace_schema_metadata({"huggingface": described})
+    pq.write_table(content, path)
+    return path

@@ -48,10 +48,20 @@ def load_arrays(source: Path) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     for file in sorted(source.glob("*.npy")) if source.is_dir() else [source]:
         try:
-            loaded = np.load(file, mmap_mode="r", allow_pickle=False)
-            arrays |= {file.stem: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+            arrays |= (
+                _archive(file) if file.suffix == ".npz" else {file.stem: np.lib.format.open_memmap(file, mode="r")}
+            )
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{file} is not a readable file of arrays: {error}") from None
+    return arrays
+
+
+def _archive(file: Path) -> dict[str, Array]:
+    with zipfile.ZipFile(file) as archive:
+        arrays = {}
+        for member in archive.namelist():
+            with archive.open(member) as content:
+                arrays[member.removesuffix(".npy")] = np.lib.format.read_array(content, allow_pickle=False)
     return arrays
 
 

@@ -55,14 +55,14 @@ def picture_input(picture: Image.Image, input_shape: Shape | None, place: str) -
 
     input_shape None keeps the picture's own size, in grey or colour as it is.
     """
+    if input_shape is not None and (len(input_shape) != 3 or input_shape[0] not in MODES):
+        raise DataError(f"a picture cannot be an input {input_shape}; expected (1, 3 or 4 channels, height, width)")
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         raise DataError(
             f"{place} has more than 8 bits a channel (mode {picture.mode}); convert it, or pack arrays of float32"
         )
     upright = ImageOps.exif_transpose(picture)
     channels = (1 if upright.mode in ("1", "L") else 3) if input_shape is None else input_shape[0]
-    if channels not in MODES or (input_shape is not None and len(input_shape) != 3):
-        raise DataError(f"a picture cannot be an input {input_shape}; expected (1, 3 or 4 channels, height, width)")
     if upright.has_transparency_data and channels < 4:
         white = Image.new("RGBA", upright.size, "white")
         upright = Image.alpha_composite(white, upright.convert("RGBA"))

@@ -1,0 +1,141 @@
+"""Task folders from pictures, in folders and in Parquet; what cannot be used is named with its file and row."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from folders import PICTURE, STREAM, digits, encoded, hub_file, loaded, pixels, save, splits_of
+from PIL import Image
+
+from apd.config import StreamConfig
+from apd.data import pack_image_folder, pack_parquet, read_inputs
+from apd.errors import DataError
+
+
+class TestPictures:
+    def test_classes_are_the_folders(self, tmp_path):
+        for number, name in enumerate(("clog", "boot", "sock")):
+            for row in range(3):
+                save(tmp_path / "in" / name / f"{row}.png", colour=(number * 20, row, 7))
+        (tmp_path / "in" / "boot" / ".hidden").write_text("left by a file manager")
+        info = pack_image_folder(tmp_path / "in", tmp_path / "t", "shoes", input_shape=PICTURE)
+        data = loaded(tmp_path / "t")
+        assert info.classes == ("boot", "clog", "sock")
+        for split in splits_of(data):
+            reds = [0, 20, 40]
+            assert split.inputs[:, 0, 0, 0].tolist() == [{0: 20, 1: 0, 2: 40}[label] for label in split.labels.tolist()]
+            assert set(split.inputs[:, 0].unique().tolist()) <= set(reds)
+
+    def test_splits_are_folders_where_there_is_a_train(self, tmp_path):
+        for split, rows in (("train", 3), ("val", 1), ("test", 2)):
+            for name in ("a", "b"):
+                for row in range(rows):
+                    save(tmp_path / "in" / split / name / f"{row}.jpg")
+        pack_image_folder(tmp_path / "in", tmp_path / "t", "shoes", input_shape=PICTURE)
+        assert [len(part) for part in splits_of(loaded(tmp_path / "t"))] == [6, 2, 4]
+        save(tmp_path / "in" / "test" / "c" / "0.png")
+        with pytest.raises(DataError, match=r"test/c is a class that train does not have; expected some of a, b"):
+            pack_image_folder(tmp_path / "in", tmp_path / "u", "shoes", input_shape=PICTURE)
+        save(tmp_path / "in" / "boots" / "0.png")
+        with pytest.raises(DataError, match="should be splits, but 'boots' is not one of"):
+            pack_image_folder(tmp_path / "in", tmp_path / "u", "shoes", input_shape=PICTURE)
+
+    @pytest.mark.parametrize(
+        ("mode", "colour", "expected"),
+        [
+            ("L", 9, [9, 9, 9]),
+            ("1", 1, [255, 255, 255]),
+            ("RGBA", (10, 20, 30, 255), [10, 20, 30]),
+            ("RGBA", (10, 20, 30, 0), [255, 255, 255]),
+            ("LA", (10, 0), [255, 255, 255]),
+        ],
+    )
+    def test_modes_become_the_streams_channels(self, tmp_path, mode, colour, expected):
+        save(tmp_path / "p.png", mode, (50, 40), colour)
+        inputs = read_inputs(tmp_path / "p.png", STREAM)
+        assert inputs.shape == (1, *PICTURE)
+        assert inputs[0, :, 0, 0].tolist() == expected
+
+    def test_pictures_are_turned_upright(self, tmp_path):
+        picture = Image.fromarray(np.array([[0, 0], [255, 255], [255, 255]], np.uint8))
+        exif = Image.Exif()
+        exif[0x0112] = 3  # upside down
+        picture.save(tmp_path / "p.png", exif=exif)
+        inputs = read_inputs(tmp_path / "p.png", StreamConfig((1, 3, 2)))
+        assert inputs[0, 0].tolist() == [[255, 255], [255, 255], [0, 0]]
+
+    def test_pictures_that_cannot_be_used(self, tmp_path):
+        save(tmp_path / "in" / "a" / "0.png")
+        save(tmp_path / "in" / "b" / "0.png")
+        (tmp_path / "in" / "b" / "1.png").write_text("no picture")
+        with pytest.raises(DataError, match=r"b/1.png is not a readable picture: cannot identify"):
+            pack_image_folder(tmp_path / "in", tmp_path / "t", "shoes", input_shape=PICTURE)
+        (tmp_path / "in" / "b" / "1.png").rename(tmp_path / "in" / "b" / "1.txt")
+        with pytest.raises(DataError, match=r"b/1.txt is not a picture; expected .bmp"):
+            pack_image_folder(tmp_path / "in", tmp_path / "t", "shoes", input_shape=PICTURE)
+        (tmp_path / "in" / "c").mkdir()
+        (tmp_path / "in" / "b" / "1.txt").unlink()
+        with pytest.raises(DataError, match="c is empty"):
+            pack_image_folder(tmp_path / "in", tmp_path / "t", "shoes", input_shape=PICTURE)
+        with pytest.raises(DataError, match="nowhere is not a folder"):
+            pack_image_folder(tmp_path / "nowhere", tmp_path / "t", "shoes", input_shape=PICTURE)
+        assert not (tmp_path / "t" / "task.json").exists()
+
+    def test_deep_and_cut_pictures_are_refused(self, tmp_path):
+        Image.fromarray(np.full((4, 5), 40_000, np.uint16)).save(tmp_path / "deep.png")
+        with pytest.raises(DataError, match=r"deep.png has more than 8 bits a channel"):
+            read_inputs(tmp_path / "deep.png", STREAM)
+        Image.fromarray(pixels(1, (64, 64))[0]).save(tmp_path / "cut.png")
+        (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:1000])
+        with pytest.raises(DataError, match=r"cut.png is not a readable picture"):
+            read_inputs(tmp_path / "cut.png", STREAM)
+        with pytest.raises(DataError, match=r"a picture cannot be an input \(7,\)"):
+            read_inputs(tmp_path / "deep.png", StreamConfig((7,)))
+
+
+def class_label(*names):
+    return {"names": list(names), "_type": "ClassLabel"}
+
+
+class TestParquet:
+    def test_the_hubs_convention(self, tmp_path):
+        features = {"img": {"_type": "Image"}, "label": class_label("a", "b", "c")}
+        train = hub_file(tmp_path / "train.parquet", features, img=encoded(), label=digits(), id=digits())
+        test = hub_file(tmp_path / "test.parquet", features, img=encoded(3), label=digits(3), id=digits(3))
+        info = pack_parquet([train, train], tmp_path / "t", "shoes", test=[test], input_shape=PICTURE)
+        assert info.classes == ("a", "b", "c")
+        data = loaded(tmp_path / "t")
+        assert np.array_equal(data.test.inputs.numpy(), pixels(3))
+        assert len(data.train) + len(data.validation) == 18
+
+    def test_several_labels_must_be_told_apart(self, tmp_path):
+        features = {"fine_label": class_label("a", "b", "c"), "coarse_label": class_label("x", "y", "z")}
+        file = hub_file(tmp_path / "f.parquet", features, img=encoded(), fine_label=digits(), coarse_label=digits())
+        with pytest.raises(
+            DataError, match="has 2 columns that could be the label; name one of: fine_label, coarse_label"
+        ):
+            pack_parquet([file], tmp_path / "t", "shoes", input_shape=PICTURE)
+        info = pack_parquet([file], tmp_path / "t", "shoes", input_shape=PICTURE, label="coarse_label")
+        assert info.classes == ("x", "y", "z")
+        with pytest.raises(DataError, match="has no label column 'img'; name one of: fine_label, coarse_label"):
+            pack_parquet([file], tmp_path / "u", "shoes", input_shape=PICTURE, label="img")
+
+    def test_files_that_cannot_be_used(self, tmp_path):
+        def refused(message, **columns):
+            file = hub_file(tmp_path / "f.parquet", **columns)
+            with pytest.raises(DataError, match=message):
+                pack_parquet([file], tmp_path / "t", "shoes", input_shape=PICTURE)
+
+        refused("f.parquet has 0 columns that could be the picture; name one of: none is", label=digits())
+        refused("column 'img', row 8: found no picture bytes", img=[*encoded(8), None], label=digits())
+        paths = [{"bytes": None, "path": "a.png"}] * 9
+        refused(
+            "row 0: found no picture bytes",
+            img=pa.array(paths, pa.struct({"bytes": pa.binary(), "path": pa.string()})),
+            label=digits(),
+        )
+        refused("row 2: found no label", img=encoded(), label=pa.array([0, 1, None] * 3))
+        refused("row 1 is not a readable picture", img=[encoded(1)[0]["bytes"], b"junk"] + [b""] * 7, label=digits())
+        refused("row 0: found -1", img=encoded(), label=digits() - 1)
+        (tmp_path / "text.parquet").write_text("a,b")
+        with pytest.raises(DataError, match=r"text.parquet is not a readable Parquet file"):
+            pack_parquet([tmp_path / "text.parquet"], tmp_path / "t", "shoes", input_shape=PICTURE)
