@@ -42,7 +42,7 @@ class TestDatasets:
         info = pack_dataset(data, tmp_path, "shoes", test=Counted(4), input_shape=PICTURE)
         assert data.reads == 8
         assert (info.classes, info.input_shape) == (("even", "odd"), PICTURE)
-        assert loaded(self, tmp_path).test.inputs[3].unique().tolist() == [3]
+        assert loaded(tmp_path).test.inputs[3].unique().tolist() == [3]
 
     def test_tensors_and_iterables(self, tmp_path):
         pairs = TensorDataset(torch.rand(9, 2), torch.from_numpy(digits()))
