@@ -1,5 +1,6 @@
 """The figures of a report that are not matrices. Accuracy axes run from 0 to 100 %, amounts start at zero."""
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -7,16 +8,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from apd.report import formats, svg
-from apd.report.content import Accuracy, ClusterRow, LayerRow, Report
-from apd.report.heatmaps import number_tasks, thinned
+from apd.report.content import Accuracy, LayerRow, Report
+from apd.report.heatmaps import number_tasks
 from apd.report.summary import CONSOLIDATE, summarise
 
 ROW = 17
 """Height of one named row while there is room."""
 TALLEST = 720
-"""Height of the longest list of rows; with more rows they get lower, and only some are named."""
+"""Height of the longest list of tasks; with more of them rows get lower, and only some are named."""
+LINE = 12
+"""Least height between two lines of text."""
 NAME = 22
 """Most characters of a task's name beside an axis."""
+
+FIGURE_SPACE = "\u2007"
+"""As wide as a digit."""
 
 
 def accuracy_per_task(report: Report) -> svg.Plot:
@@ -24,7 +30,7 @@ def accuracy_per_task(report: Report) -> svg.Plot:
     tasks = report.tasks
     with svg.drawing():
         figure, axes = _task_list(report)
-        _marks(axes, [1 / len(task.classes) for task in tasks], "|", svg.GRID, "guessing", markersize=9)
+        _marks(axes, [1 / len(task.classes) for task in tasks], "|", svg.MUTED, "guessing", markersize=5)
         _marks(axes, [task.fine_tuning for task in tasks], "x", svg.VERMILION, "fine-tuning", markersize=5)
         _marks(axes, [task.separate for task in tasks], "|", svg.GREEN, "separate network", markersize=11)
         _marks(axes, [task.accuracy_when_learned for task in tasks], "o", svg.BLUE, "when learned", hollow=True)
@@ -77,7 +83,7 @@ def capacity(report: Report) -> svg.Plot:
             axes.plot(tasks, values, line, color=colour, marker="D", markersize=4, markevery=consolidations, label=name)
         axes.set_ylim(0, 1.12 * max(paper + stored))
         axes.set_xlim(0, max(tasks) + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0f} %"))
         axes.grid(axis="y")
         axes.set(xlabel="tasks learned", ylabel="of one network")
@@ -99,15 +105,13 @@ def cost_per_task(report: Report) -> svg.Plot:
         figure = svg.blank(330)
         upper, lower = figure.subplots(2, 1, sharex=True)
         upper.bar(places, seconds, color=svg.BLUE, width=0.7, label="learning")
-        upper.bar(
-            [at for at, _ in rounds], [time for _, time in rounds], color=svg.ORANGE, width=0.3, label="consolidation"
-        )
+        upper.plot(*zip(*rounds, strict=True), "D", color=svg.ORANGE, markersize=5, label="consolidation")
         lower.bar(places, kilobytes, color=svg.BLUE, width=0.7)
         upper.set_ylabel("seconds")
         lower.set_ylabel("kB stored")
         for axes in (upper, lower):
             axes.grid(axis="y")
-        number_tasks(lower, len(report.tasks))
+        number_tasks(lower.xaxis, len(report.tasks))
         figure.legend(loc="outside upper left", ncols=2)
         total = formats.duration(summarise(report).learning_seconds)
         label = (
@@ -119,40 +123,33 @@ def cost_per_task(report: Report) -> svg.Plot:
 
 
 def clusters(report: Report, layer: LayerRow) -> svg.Plot:
-    """Which tasks share parameters at one layer."""
-    places = {task.name: place for place, task in enumerate(report.tasks)}
-    shared = sorted(
-        (row for row in layer.clusters if len(row.members) > 1),
-        key=lambda row: min(map(places.__getitem__, row.members)),
-    )
-    alone = set(places) - {name for row in shared for name in row.members}
+    """Which tasks share parameters at one layer; a cluster of one shares nothing and is not drawn."""
+    arrival = {task.name: place for place, task in enumerate(report.tasks)}
+    rows = [(sorted(arrival[name] for name in row.members), row) for row in layer.clusters if len(row.members) > 1]
+    rows.sort(key=lambda row: row[0])
+    grouped = {place for members, _ in rows for place in members}
+    alone = [place for place in arrival.values() if place not in grouped]
     with svg.drawing():
-        figure = svg.blank(75 + min(ROW * (len(shared) + 1), TALLEST))
+        figure = svg.blank(75 + min(ROW * (len(rows) + 1), max(TALLEST, LINE * (len(rows) + 1))))
         axes = figure.subplots()
-        for height, row in enumerate(shared):
-            _cluster(axes, height, row, sorted(map(places.__getitem__, row.members)))
-        axes.plot(
-            [places[name] for name in alone], [len(shared)] * len(alone), "o", color=svg.MUTED, markersize=3, mfc="none"
-        )
-        names = [*(str(row.index) for row in shared), "none"]
-        axes.set_yticks(range(len(names)), labels=names)
-        axes.set_ylim(len(shared) + 0.6, -0.6)
-        axes.set_xlim(-0.8, len(places) - 0.2)
-        axes.set_ylabel("cluster")
-        axes.set_title("elements shared", loc="right", fontsize=10, color=svg.MUTED)
-        number_tasks(axes, len(places))
-        label = f"{layer.name}: {len(shared)} clusters of two tasks or more, {len(alone)} tasks in none."
+        _beside(axes, -1, "shared")
+        for height, (members, row) in enumerate(rows):
+            axes.plot(members, [height] * len(members), "o-", color=svg.BLUE, markersize=4, linewidth=1)
+            _beside(axes, height, formats.count(row.shared_elements))
+        axes.plot(alone, [len(rows)] * len(alone), "o", color=svg.MUTED, markersize=3, mfc="none")
+        axes.set_yticks(range(len(rows) + 1), labels=[*(str(row.index) for _, row in rows), "none"])
+        axes.set(ylim=(len(rows) + 0.6, -0.6), xlim=(-0.8, len(arrival) - 0.2), ylabel="cluster")
+        number_tasks(axes.xaxis, len(arrival))
+        label = f"{layer.name}: {len(rows)} clusters of two tasks or more, {len(alone)} tasks in none."
         drawn = svg.inline(figure, f"clusters-{layer.name}", label)
     shape = " x ".join(map(str, layer.shape))
-    return svg.Plot(
-        f"Clusters at {layer.name}", f"{shape}; one line per cluster joins the tasks that share elements.", drawn
-    )
+    caption = f"{shape}; one line per cluster joins its tasks; beside it the elements that they share."
+    return svg.Plot(f"Clusters at {layer.name}", caption, drawn)
 
 
-def _cluster(axes: Axes, height: int, row: ClusterRow, members: Sequence[int]) -> None:
-    axes.plot(members, [height] * len(members), "o-", color=svg.BLUE, markersize=4, linewidth=1)
-    text = formats.count(row.shared_elements)
-    axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=svg.MUTED)
+def _beside(axes: Axes, height: float, text: str) -> None:
+    """Text to the right of the axes."""
+    axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=10, color=svg.MUTED)
 
 
 def _task_list(report: Report) -> tuple[Figure, Axes]:
@@ -161,12 +158,16 @@ def _task_list(report: Report) -> tuple[Figure, Axes]:
     height = min(ROW * tasks, TALLEST)
     figure = svg.blank(100 + height)
     axes = figure.subplots()
-    names = [f"{formats.shortened(task.name, NAME)}  {place + 1}" for place, task in enumerate(report.tasks)]
-    ticks = thinned(names, int(height // 12))
-    axes.set_yticks([place for place, _ in ticks], labels=[name for _, name in ticks])
+    places = range(0, tasks, math.ceil(LINE * tasks / height))
+    digits = len(str(tasks))
+    axes.set_yticks(places, labels=[_numbered(report.tasks[place].name, place + 1, digits) for place in places])
     axes.set_ylim(tasks - 0.4, -0.6)
     axes.grid(axis="both")
     return figure, axes
+
+
+def _numbered(name: str, number: int, digits: int) -> str:
+    return f"{formats.shortened(name, NAME)}  {number:{FIGURE_SPACE}>{digits}}"
 
 
 def _accuracy_axis(axes: Axes) -> None:
@@ -185,7 +186,10 @@ def _marks(
     hollow: bool = False,
     markersize: float = 8,
 ) -> None:
+    """One mark per task that was measured; a baseline without any is not in the legend either."""
     known = [(100 * accuracy, place) for place, accuracy in enumerate(accuracies) if accuracy is not None]
+    if not known:
+        return
     axes.plot(
         [share for share, _ in known],
         [place for _, place in known],

@@ -146,7 +146,7 @@ class Report:
     fine_tuning: tuple[AccuracyRow, ...] = ()
     """The matrix of the fine-tuned network; empty where that baseline did not run."""
     similarity: tuple[tuple[float, ...], ...] = ()
-    """Cosine of the full taus (tau + sigma_g), task by task; empty where it was not computed."""
+    """Cosine of the full taus (tau + sigma_g), task by task, 0 where one is zero; empty where it was not computed."""
     orders: tuple[OrderRow, ...] = ()
     """Other orders of arrival, where they were measured."""
     settings: tuple[tuple[str, str], ...] = ()
@@ -157,6 +157,9 @@ class Report:
         for row in self.accuracy + self.fine_tuning + self.orders:
             for accuracy in row.accuracies:
                 self._require(accuracy is None or 0 <= accuracy <= 1, f"an accuracy is {accuracy}, not in [0, 1]")
+        for task in self.tasks:
+            self._require(bool(task.classes), f"task {task.name!r} has no classes")
+            self._require(0 <= task.tau_density <= 1, f"tau of {task.name!r} has density {task.tau_density}")
         names = {task.name for task in self.tasks}
         for layer in self.layers:
             for cluster in layer.clusters:

@@ -1,12 +1,14 @@
 """Numbers and names as text, the same in every table, page and plot. What was not measured is a dash."""
 
+from datetime import UTC, datetime
+
 MISSING = "–"  # noqa: RUF001 an en dash, as in printed tables
 MINUS = "−"  # noqa: RUF001 as wide as a plus sign
 
 
 def percent(share: float | None, digits: int = 1) -> str:
     """0.931 -> `93.1 %`."""
-    return MISSING if share is None else f"{100 * share:.{digits}f} %"
+    return MISSING if share is None else f"{100 * share:,.{digits}f} %"
 
 
 def hundredths(share: float | None, digits: int = 1) -> str:
@@ -64,6 +66,11 @@ def duration(seconds: float | None) -> str:
 def count(number: int) -> str:
     """Thousands apart: 2986500 -> `2,986,500`."""
     return f"{number:,}"
+
+
+def moment(created: str) -> str:
+    """An ISO 8601 time for people: `2026-11-21T07:24:00Z` -> `2026-11-21 07:24 UTC`."""
+    return f"{datetime.fromisoformat(created).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def magnitude(value: float | None) -> str:

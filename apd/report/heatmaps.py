@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -16,8 +17,8 @@ from apd.report.summary import CONSOLIDATE, average
 
 Matrix = NDArray[np.float64]
 
-LABELS = 14
-"""Most labels along an axis of tasks or versions."""
+DIGITS = 40
+"""Most digits in the labels along an axis of tasks or versions."""
 ANNOTATED = 16
 """Most columns of a matrix whose cells carry their number."""
 NAME = 24
@@ -54,8 +55,8 @@ def tau_density(report: Report) -> svg.Plot:
         axes = figure.subplots()
         image = axes.imshow(shown, norm=_logarithmic(shown), cmap="cividis", aspect="auto", interpolation="none")
         axes.set_yticks(range(len(names)), labels=names)
-        number_tasks(axes, len(report.tasks))
-        _colour_bar(figure, axes, image, FuncFormatter(lambda share, _: formats.small_percent(share)))
+        number_tasks(axes.xaxis, len(report.tasks))
+        _colour_bar(figure, axes, image, FuncFormatter(lambda share, _: f"{100 * share:g} %"))
         largest = formats.small_percent(float(values.max()))
         label = f"Heat map of tau's density, {len(names)} layers by {len(report.tasks)} tasks, largest {largest}."
         drawn = svg.inline(figure, "tau-density", label)
@@ -69,14 +70,14 @@ def similarity(report: Report) -> svg.Plot:
     """Cosine between the taus of every two tasks."""
     values = np.array(report.similarity, dtype=np.float64)
     np.fill_diagonal(values, np.nan)
-    reach = float(np.nanmax(np.abs(values)))
+    reach = max(float(np.nanmax(np.abs(values))), 0.01)
     with svg.drawing():
         figure = svg.blank(svg.WIDTH)
         axes = figure.subplots()
-        image = axes.imshow(values, norm=Normalize(-reach, reach), cmap="PuOr_r", interpolation="none")
-        number_tasks(axes, len(values))
-        _number(axes, "y", [str(task + 1) for task in range(len(values))], "task")
-        _colour_bar(figure, axes, image, FuncFormatter(lambda cosine, _: f"{cosine:+.2f}".replace("-", formats.MINUS)))
+        image = axes.imshow(values, norm=Normalize(-reach, reach), cmap="PuOr_r", aspect="auto", interpolation="none")
+        number_tasks(axes.xaxis, len(values))
+        number_tasks(axes.yaxis, len(values))
+        _colour_bar(figure, axes, image, FuncFormatter(lambda cosine, _: f"{cosine:.2f}".replace("-", formats.MINUS)))
         label = f"Heat map of the cosine between the taus of {len(values)} tasks, at most {reach:.2f} in size."
         drawn = svg.inline(figure, "similarity", label)
     caption = (
@@ -86,26 +87,33 @@ def similarity(report: Report) -> svg.Plot:
     return svg.Plot("Which tasks resemble each other", caption, drawn)
 
 
-def number_tasks(axes: Axes, tasks: int) -> None:
-    """Number the horizontal axis 1 to `tasks`, at positions 0 to tasks - 1, and leave out what would not fit."""
-    _number(axes, "x", [str(task + 1) for task in range(tasks)], "task, in order of arrival")
+def number_tasks(axis: Axis, tasks: int) -> None:
+    """Number an axis 1 to `tasks`, at positions 0 to tasks - 1, and leave out what would not fit."""
+    _number(axis, range(1, tasks + 1), "task, in order of arrival")
 
 
-def thinned(names: Sequence[str], most: int) -> list[tuple[int, str]]:
-    """At most about `most` of the (position, name): the first, and then every 2nd, 5th, 10th, 20th, ... one."""
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, len(names)) if len(names) <= step * most)
-    return [(place, name) for place, name in enumerate(names) if place == 0 or (place + 1) % step == 0]
+def thinned(numbers: Sequence[int]) -> list[int]:
+    """Positions of the numbers to print: all, or the first and the multiples of 5, 10, 20, 50, ..."""
+    most = DIGITS // len(str(max(numbers)))
+    step = next(step for step in (1, 5, 10, 20, 50, 100, 200, 500, max(numbers)) if len(numbers) <= step * most)
+    return [place for place, number in enumerate(numbers) if place == 0 or number % step == 0]
+
+
+def _number(axis: Axis, numbers: Sequence[int], label: str) -> None:
+    places = thinned(numbers)
+    axis.set_ticks(places, labels=[str(numbers[place]) for place in places])
+    axis.set_label_text(label)
 
 
 def _accuracies(rows: Sequence[AccuracyRow], row_label: str, key: str) -> str:
     values = np.array([row.accuracies for row in rows], dtype=np.float64)
     versions, tasks = values.shape
     with svg.drawing():
-        figure = svg.blank(80 + min(max(versions * 22, 80), 440))
+        figure = svg.blank(90 + min(max(tasks * 26, 80), 420))
         axes = figure.subplots()
         image = axes.imshow(100 * values, norm=Normalize(0, 100), cmap="viridis", aspect="auto", interpolation="none")
-        number_tasks(axes, tasks)
-        _number(axes, "y", [str(row.version) for row in rows], row_label)
+        number_tasks(axes.xaxis, tasks)
+        _number(axes.yaxis, [row.version for row in rows], row_label)
         _mark_consolidations(axes, rows)
         if tasks <= ANNOTATED:
             _annotate(axes, 100 * values)
@@ -127,11 +135,10 @@ def _when_learned(rows: Sequence[AccuracyRow]) -> list[float]:
 
 
 def _mark_consolidations(axes: Axes, rows: Sequence[AccuracyRow]) -> None:
-    marked = [place for place, row in enumerate(rows) if row.kind == CONSOLIDATE]
-    beside = [1.015] * len(marked)
-    axes.plot(
-        beside, marked, "<", color=svg.VERMILION, markersize=5, transform=axes.get_yaxis_transform(), clip_on=False
-    )
+    beside = axes.get_yaxis_transform()
+    for place, row in enumerate(rows):
+        if row.kind == CONSOLIDATE:
+            axes.plot(1.015, place, "<", color=svg.VERMILION, markersize=5, transform=beside, clip_on=False)
 
 
 def _annotate(axes: Axes, values: Matrix) -> None:
@@ -142,28 +149,20 @@ def _annotate(axes: Axes, values: Matrix) -> None:
         axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8.5)
 
 
-def _number(axes: Axes, which: str, names: Sequence[str], label: str) -> None:
-    ticks = thinned(names, LABELS if which == "x" else 2 * LABELS)
-    places, shown = [place for place, _ in ticks], [name for _, name in ticks]
-    if which == "x":
-        axes.set_xticks(places, labels=shown)
-        axes.set_xlabel(label)
-    else:
-        axes.set_yticks(places, labels=shown)
-        axes.set_ylabel(label)
-
-
 def _logarithmic(values: Matrix) -> LogNorm:
     """Whole decades around the known values, so that the scale has readable ends."""
     known = values[~np.isnan(values)]
     if not len(known):
         return LogNorm(1e-4, 1)
     low, high = np.floor(np.log10(known.min())), np.ceil(np.log10(known.max()))
-    return LogNorm(10.0**low, 10.0 ** max(high, low + 1))
+    return LogNorm(10.0 ** min(low, high - 1), 10.0**high)
 
 
 def _colour_bar(figure: Figure, axes: Axes, image: AxesImage, form: FuncFormatter) -> None:
-    bar = figure.colorbar(image, ax=axes, location="bottom", format=form, aspect=45, fraction=0.05)
+    height = 72 * figure.get_figheight()
+    bar = figure.colorbar(
+        image, ax=axes, location="bottom", format=form, aspect=45, fraction=14 / height, pad=8 / height
+    )
     bar.ax.tick_params(length=0)
     for artist in bar.ax.collections:
         # As one small picture instead of 256 outlined rectangles.

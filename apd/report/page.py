@@ -22,43 +22,52 @@ def html(report: Report) -> str:
         summary=summary,
         style=sources.joinpath("style.css").read_text(encoding="utf-8"),
         bars=list(_bars(summary)),
-        accuracy=list(_accuracy(report)),
-        growth=list(_growth(report)),
-        sharing=list(_sharing(report)),
+        plots=_plots(report) if report.tasks else {},
     )
+
+
+def _plots(report: Report) -> dict[str, list[svg.Plot]]:
+    """The figures of each section, in the page's order; a section may have none."""
+    return {
+        "accuracy": list(_accuracy(report)),
+        "tasks": list(_tasks(report)),
+        "size": list(_size(report)),
+        "sharing": list(_sharing(report)),
+    }
 
 
 def _bars(summary: Summary) -> Iterator[tuple[str, str, Average]]:
     """(CSS class, name, average accuracy) of what was measured."""
     measured = (
-        ("now", "this model, now", summary.now),
+        ("now", "this model", summary.now),
         ("separate", "separate networks", summary.separate),
-        ("fine-tuning", "fine-tuning one network", summary.fine_tuning),
+        ("fine-tuning", "fine-tuning", summary.fine_tuning),
     )
     return ((kind, name, value) for kind, name, value in measured if value)
 
 
 def _accuracy(report: Report) -> Iterator[svg.Plot]:
-    if report.tasks:
-        yield charts.accuracy_per_task(report)
-    if report.tasks and report.accuracy:
+    if report.accuracy:
         yield heatmaps.accuracy_matrix(report)
-    if report.tasks and report.fine_tuning:
+    if report.fine_tuning:
         yield heatmaps.fine_tuning_matrix(report)
-    if report.tasks and report.orders:
+
+
+def _tasks(report: Report) -> Iterator[svg.Plot]:
+    yield charts.accuracy_per_task(report)
+    if report.orders:
         yield charts.order_robustness(report)
+    yield charts.cost_per_task(report)
 
 
-def _growth(report: Report) -> Iterator[svg.Plot]:
-    if report.tasks and report.capacity:
+def _size(report: Report) -> Iterator[svg.Plot]:
+    if report.capacity:
         yield charts.capacity(report)
-    if report.tasks:
-        yield charts.cost_per_task(report)
+    if report.layers:
+        yield heatmaps.tau_density(report)
 
 
 def _sharing(report: Report) -> Iterator[svg.Plot]:
-    if report.tasks and report.layers:
-        yield heatmaps.tau_density(report)
     if len(report.tasks) > 1 and report.similarity:
         yield heatmaps.similarity(report)
     for layer in report.layers:

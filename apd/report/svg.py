@@ -8,6 +8,7 @@ keeps state between figures.
 import html
 import io
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,9 @@ STYLE: "dict[RcKeyType, Any]" = {
 }
 
 
+ONE_AT_A_TIME = threading.Lock()
+"""matplotlib's settings belong to the whole process, and threads may ask for reports at once."""
+
 WIDTH = 460
 """Units of every figure's width: all are equally wide, so that their text is equally large beside each other."""
 
@@ -83,7 +87,7 @@ def blank(height: float) -> Figure:
 @contextmanager
 def drawing() -> Iterator[None]:
     """The style of every figure, for as long as one is made and saved."""
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    with ONE_AT_A_TIME, mpl.rc_context(STYLE), warnings.catch_warnings():
         # matplotlib only measures the text; the reader's own fonts draw it, and they know more scripts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

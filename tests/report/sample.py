@@ -21,6 +21,16 @@ LAYERS = (
 )
 EVERY = 5
 
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror='alert(1)'>",
+    "a & b | c `d` _e_ *f* [g](h) $\\frac{1}{",
+    "[red]rich[/red]",
+    "数字 🙂",
+    "z" * 80,
+)
+"""Names that would be markup in HTML, Markdown, rich or mathematics, or that fonts may lack."""
+
 
 def report(tasks: int, names: tuple[str, ...] | None = None, orders: int = 0) -> Report:
     """`tasks` tasks, consolidated every five; fine-tuning fades, APD loses a little in consolidations only."""
@@ -103,7 +113,7 @@ def _capacity(matrix: tuple[AccuracyRow, ...]) -> tuple[CapacityPoint, ...]:
 
 
 def _layer(name: str, shape: tuple[int, ...], labels: tuple[str, ...], random: np.random.Generator) -> LayerRow:
-    scale = 30 / np.sqrt(np.prod(shape))
+    scale = 3 / np.sqrt(np.prod(shape))
     densities = tuple(float(value) for value in random.uniform(0.5, 1.5, len(labels)) * scale)
     settled = labels[: len(labels) // EVERY * EVERY]
     groups = random.integers(0, max(1, 2 * len(settled) // EVERY), len(settled))
