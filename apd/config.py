@@ -135,8 +135,9 @@ class ConsolidationConfig:
     tolerance: float = 1e-2
     """beta: largest spread of tau over a cluster's members at an element that is shared; no parameter moves further."""
 
-    centre: Centre = "mean"
-    """What a shared element becomes: the members' mean, or the middle of their range."""
+    centre: Centre = "mid-range"
+    """What a shared element becomes: the middle of the members' range (no parameter moves further than half the
+    tolerance), or their mean (the paper's text)."""
 
     max_accuracy_drop: float = 0.01
     """A consolidation that costs any task more validation accuracy than this is refused and kept aside."""

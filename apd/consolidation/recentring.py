@@ -4,6 +4,9 @@ A task that arrived at sigma_i has no tau where theta_i = sigma_i * M_i. If sigm
 the task on the newest sigma costs it a tau there; as every earlier task pays, a sigma that goes on moving costs up to t
 taus for each element that it moves. Going back to the earlier value costs only the tasks that came later. No theta
 changes either way, so the count decides, element by element.
+
+Tasks that were learned side by side, each on the sigma before all of them, need this most: on the sum of their steps
+each pays for the steps of all others (five digits tasks at 2 % of P: 69,925 taus; recentred: 16,380).
 """
 
 from collections.abc import Sequence

@@ -46,3 +46,13 @@ def test_what_it_saves_when_sigma_moves_with_every_task() -> None:
     assert sum(re_express(own, newest).tau["w"].nnz for own in tasks) == 45
     assert sum(re_express(own, single).tau["w"].nnz for own in tasks) == 25
     assert moved == 4  # an element that moved before more than half of the tasks had come stays moved
+
+
+def test_tasks_learned_side_by_side_do_not_pay_for_each_others_steps() -> None:
+    """Each of five moves two elements of the same sigma; the stream's sigma has all ten moves."""
+    first, steps = torch.zeros(1, 10), torch.eye(5).repeat_interleave(2, dim=1)
+    tasks = [task(f"t{i}", {"w": first + step}, {"w": torch.zeros(1, 10)}) for i, step in enumerate(steps)]
+    newest = {"w": first + steps.sum(0)}
+    single, _ = recentre(tasks, newest)
+    assert sum(re_express(own, newest).tau["w"].nnz for own in tasks) == 40
+    assert sum(re_express(own, single).tau["w"].nnz for own in tasks) == 10
