@@ -12,9 +12,9 @@ from torch import Tensor
 from apd.config import LearningConfig
 from apd.data import Split, TaskData
 from apd.errors import StateError, UnknownTask
-from apd.loop import Leaves, Loop, Progress, Snapshot, bare_accuracy, labelled, trainable, under
+from apd.loop import Leaves, Loop, Progress, bare_accuracy, labelled, trainable, under
 from apd.networks import Network
-from apd.state import Tensors
+from apd.state import Snapshot, Tensors
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,7 @@ from apd.config import LearningConfig, to_json
 from apd.data import Split, TaskData
 from apd.errors import StateError
 from apd.networks import Network
-from apd.state import Tensors
+from apd.state import Snapshot, Tensors
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -32,14 +32,6 @@ ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 LAST_EPOCHS = 5
 """Where no budget says when the support is final, the best of so many last epochs is kept (the paper's protocol)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Snapshot:
-    """A training attempt between two epochs: tensors for safetensors, values for JSON, nothing else."""
-
-    tensors: Mapping[str, Tensor]
-    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

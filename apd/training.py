@@ -22,7 +22,6 @@ from apd.loop import (
     Leaves,
     Loop,
     Progress,
-    Snapshot,
     bare_accuracy,
     bare_logits,
     labelled,
@@ -33,7 +32,7 @@ from apd.networks import Network
 from apd.objective import delta_price, mask_gradient, penalty, price_gradient, sigma_carries
 from apd.prox import preconditioned_threshold, soft_threshold
 from apd.pruning import Schedule, largest
-from apd.state import Arrival, Learned, Sparse, TaskState, Tensors
+from apd.state import Arrival, Learned, Snapshot, Sparse, TaskState, Tensors
 
 __all__ = ["Fit", "Progress", "Snapshot", "accuracy", "predict_logits"]
 

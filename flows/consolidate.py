@@ -3,6 +3,7 @@
 from prefect import flow
 
 from apd.actors import cluster
+from apd.overview import is_due
 from apd.store import Stream
 from flows import steps
 from flows.names import run_name
@@ -19,8 +20,9 @@ def consolidate(stream: str, only_if_due: bool = False) -> int | None:
     Returns:
         Number of the new version; None when nothing was due or the consolidation was refused.
     """
-    head = Stream.open(stream).head()
-    if not head.entries or (only_if_due and not steps.is_due(stream)):
+    opened = Stream.open(stream)
+    head = opened.head()
+    if not head.entries or (only_if_due and not is_due(opened)):
         return None
     with cluster(stream):
         proposal = steps.cluster(stream, head.number)

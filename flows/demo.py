@@ -1,21 +1,24 @@
 """`demo`: a stream of real handwritten digits, from an empty folder to a report, through the same flows as any stream.
 
-Sixteen tasks arrive one after another. Beside them a separate network per task and one network that is fine-tuned through
-all of them are trained on the same data with the same budget. Interrupted and started again, it continues where it was.
+Sixteen tasks arrive one after another. Beside them a separate network per task, and one network that is fine-tuned
+through all of them, are trained on the same data with the same budget. Interrupted and
+started again, it continues where it was.
 """
 
-import os
+import sys
+import tempfile
 from pathlib import Path
 
 from prefect import flow
 
-from apd import summary
-from apd.actors import cluster, companion
+from apd import overview
+from apd.actors import Comparer, cluster, companion
 from apd.config import ConsolidationConfig, LearningConfig, NetworkConfig, StreamConfig
-from apd.data import TaskFolder, digits_tasks, pack_arrays
+from apd.data import NamedTask
+from apd.data.digits import digits_tasks
 from apd.errors import NotFound
-from apd.report import text_table
-from apd.store import Stream
+from apd.report.tables import print_table
+from apd.store import Inbox, Stream
 from flows.evaluate import evaluate
 from flows.names import run_name
 from flows.report import report
@@ -30,12 +33,11 @@ CONFIG = StreamConfig(
 
 
 def demo(folder: Path) -> None:
-    """Run or continue the demonstration in this folder and print its table."""
+    """Run or continue the demonstration in this folder; print its table and where its report is."""
     stream = _open_or_create(folder / "stream")
-    arrive(stream.url)
-    content = summary.report(stream, stream.head())
-    print(text_table(content))
-    print(f"report: {folder / 'stream' / stream.report_key(content.version)}")
+    place = arrive(stream.url)
+    print_table(overview.build_report(stream, stream.head()), sys.stdout)
+    sys.stdout.write(f"\nreport: {place}\n")
 
 
 def _open_or_create(folder: Path) -> Stream:
@@ -46,18 +48,28 @@ def _open_or_create(folder: Path) -> Stream:
 
 
 @flow(name="demo", flow_run_name=run_name)
-def arrive(stream: str) -> None:
+def arrive(stream: str) -> str:
     """Let the digits arrive one task after another; measure everything anew at the end.
 
     Args:
         stream: URL of a stream that `demo` created.
+
+    Returns:
+        URL of the report.
     """
-    opened = Stream.open(stream)
-    with cluster(stream), companion(stream) as compare:
+    inbox = Stream.open(stream).inbox
+    with cluster(stream), companion(Comparer, "compare", stream) as compare:
         for task in digits_tasks():
-            if not opened.inbox.knows(task.name):
-                opened.inbox.submit(pack_arrays(task))
-            run(stream)
+            if not inbox.knows(task.name):
+                submit(inbox, task)
+            run(stream, publish=False)
             compare(task.name)
         evaluate(stream, again=True)
-    report(stream)
+    return report(stream)
+
+
+def submit(inbox: Inbox, task: NamedTask) -> None:
+    """Write the task as a folder, as its owner would, and put that into the inbox."""
+    with tempfile.TemporaryDirectory() as scratch:
+        task.write(Path(scratch) / task.name)
+        inbox.submit(Path(scratch) / task.name)

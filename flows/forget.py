@@ -17,4 +17,4 @@ def forget(stream: str, task: str) -> int:
     Returns:
         Number of the version without it, whose details hold the evidence.
     """
-    return steps.forget_task(stream, task)
+    return steps.forget_task(stream, task).number

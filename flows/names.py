@@ -8,7 +8,7 @@ from apd.store import stream_name
 
 
 def artifact_key(*parts: str) -> str:
-    """A key Prefect accepts: lowercase letters, digits and dashes; the same parts give the same key, hence a history."""
+    """A key Prefect accepts: lowercase letters, digits, dashes. The same parts give the same key, hence a history."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
 
 

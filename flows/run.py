@@ -12,13 +12,14 @@ from flows.report import report
 
 
 @flow(flow_run_name=run_name)
-def run(stream: str) -> list[str]:
+def run(stream: str, publish: bool = True) -> list[str]:
     """Ingest what lies in the inbox, learn what waits, consolidate when it is due, write the report.
 
-    A task that cannot be learned does not hold up the others; it stays waiting, and the flow fails at its end, naming it.
+    A task that cannot be learned does not hold up the others; it stays waiting, and the flow fails at its end.
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
+        publish: write the report when something was learned.
 
     Returns:
         Names of the tasks that were learned.
@@ -34,7 +35,7 @@ def run(stream: str) -> list[str]:
                 continue
             learned.append(task)
             consolidate(stream, only_if_due=True)
-    if learned:
+    if learned and publish:
         report(stream)
     if failed:
         raise ApdError("not learned, still waiting: " + "; ".join(f"{task} ({why})" for task, why in failed.items()))

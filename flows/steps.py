@@ -1,27 +1,32 @@
 """The steps that flows are made of: functions of `apd` as Prefect tasks.
 
-The only place with retries, timeouts and cache policy. Two kinds of trouble pass by themselves and are tried again: storage
-that cannot be reached for a while, and a Ray worker that was lost. Everything else is raised at once. Nothing is cached:
-every step is idempotent through the store, which knows better than a hash of inputs what was done.
+The only place with retries, timeouts and cache policy. Two kinds of trouble pass by themselves and are tried again:
+storage that cannot be reached for a while, and a Ray worker that was lost. Everything else is raised at once. Nothing
+is cached: every step is idempotent through the store, which knows better than a hash of inputs what was done.
 """
 
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar, cast
+from uuid import UUID
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task, exponential_backoff
+from prefect.tasks import Task
 
-from apd import actors, summary
+from apd import actors, overview
 from apd.data import validate_task
 from apd.errors import ClusterError, TaskRejected, Unreachable
-from apd.report import markdown_tables, render_page
+from apd.report.page import html
+from apd.report.tables import markdown
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
 from apd.training import Progress
 from flows.names import artifact_key
 
+P = ParamSpec("P")
+R = TypeVar("R")
 PASSING = (Unreachable, ClusterError, ConnectionError, TimeoutError)
 
 
@@ -31,17 +36,19 @@ def passes(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     return isinstance(error, PASSING)
 
 
-quick = {
-    "cache_policy": NO_CACHE,
-    "retries": 3,
-    "retry_delay_seconds": exponential_backoff(2),
-    "retry_jitter_factor": 0.5,
-    "retry_condition_fn": passes,
-}
-heavy = quick | {"retries": 4, "retry_delay_seconds": exponential_backoff(5)}
+def step(name: str, retries: int = 3, delay: float = 2) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """A Prefect task, tried again after trouble that passes: `delay` seconds later, then 2, 4, ... times that."""
+    return task(
+        name=name,
+        cache_policy=NO_CACHE,
+        retries=retries,
+        retry_delay_seconds=[delay * 2**number for number in range(retries)],
+        retry_jitter_factor=0.5,
+        retry_condition_fn=passes,
+    )
 
 
-@task(name="find arrivals", **quick)
+@step("find arrivals")
 def find_arrivals(url: str) -> list[str]:
     """Validate every complete folder of the inbox: accept it in arrival order, or reject it with the reason."""
     log, stream = get_run_logger(), Stream.open(url)
@@ -61,15 +68,15 @@ def find_arrivals(url: str) -> list[str]:
     return accepted
 
 
-@task(name="list waiting", **quick)
+@step("list waiting")
 def list_waiting(url: str) -> list[str]:
     """Names of the accepted tasks that no version has yet, in arrival order."""
     return [arrival.task for arrival in Stream.open(url).inbox.waiting()]
 
 
-@task(name="train", **heavy)
+@step("train", retries=4, delay=5)
 def train(url: str, name: str) -> Candidate | None:
-    """Train a task on a Ray actor; None when the head already has it. Every epoch goes to the log and the progress bar."""
+    """Train a task on a Ray actor; None when the head has it. Every epoch goes to the log and the progress bar."""
     stream = Stream.open(url)
     head = stream.head()
     if head.has(name):
@@ -78,31 +85,41 @@ def train(url: str, name: str) -> Candidate | None:
     return _watch(work, stream.name, name)
 
 
+def progress_bar(description: str, key: str) -> Callable[[float], object]:
+    """A progress artifact in the UI; the function returned moves it, 0 to 100."""
+    bar = cast(UUID, create_progress_artifact(0.0, key=key, description=description))
+    return lambda percent: update_progress_artifact(bar, progress=percent)
+
+
 def _watch(work: Iterator[Progress | Candidate], stream: str, name: str) -> Candidate | None:
     log, shown = get_run_logger(), 0.0
-    bar = create_progress_artifact(0.0, key=artifact_key("progress", stream, name), description=f"training {name}")
+    bar = progress_bar(f"training {name}", artifact_key("progress", stream, name))
     for event in work:
         if isinstance(event, Candidate):
             return event
+        now = time.monotonic()
+        if now - shown < 1 and event.epoch < event.epochs:
+            continue
+        shown = now
+        bar(100 * event.epoch / event.epochs)
         log.info(
             "%s: epoch %d/%d  loss %.3f  validation accuracy %.1f %%  tau %.2f %% of P",
             *(name, event.epoch, event.epochs, event.loss, 100 * event.validation_accuracy, 100 * event.tau_density),
         )
-        if event.seconds - shown >= 2 or event.epoch == event.epochs:
-            update_progress_artifact(bar, progress=100 * event.epoch / event.epochs)
-            shown = event.seconds
     raise ClusterError(f"the actor training {name} ended without a result")
 
 
-@task(name="commit", **quick)
+@step("commit")
 def commit(url: str, candidate: Candidate) -> int:
     """Make the candidate part of a new version; a lost race is re-based, the same candidate twice is one version."""
-    version = Stream.open(url).commit_candidate(candidate)
+    stream = Stream.open(url)
+    version = stream.commit_candidate(candidate)
+    stream.clear_attempt(candidate.task)
     get_run_logger().info("committed %s as version %d", candidate.task, version.number)
     return version.number
 
 
-@task(name="evaluate", **heavy)
+@step("evaluate", retries=4, delay=5)
 def evaluate(url: str, version: int | None, again: bool) -> list[actors.Evaluation]:
     """Measure every task whose parameters have not been measured before (`again`: all), on a Ray actor."""
     stream = Stream.open(url)
@@ -111,7 +128,7 @@ def evaluate(url: str, version: int | None, again: bool) -> list[actors.Evaluati
 
 
 def measure(stream: Stream, entries: tuple[TaskEntry, ...], again: bool) -> list[actors.Evaluation]:
-    """Evaluations of these states; a state that was measured keeps its record, for its theta key proves it is the same."""
+    """Evaluations of these states; one that was measured keeps its record, since its theta key proves it the same."""
     log = get_run_logger()
     todo = [entry for entry in entries if again or stream.evaluations.get(entry.theta_key) is None]
     log.info("evaluating %d of %d tasks; the others have not changed", len(todo), len(entries))
@@ -124,24 +141,24 @@ def measure(stream: Stream, entries: tuple[TaskEntry, ...], again: bool) -> list
     return results
 
 
-@task(name="cluster", **heavy)
+@step("cluster", retries=4, delay=5)
 def cluster(url: str, version: int) -> Proposal:
     """Cluster the taus of a version on a Ray actor; the proposal is in the store, not yet part of a version."""
     stream = Stream.open(url)
     work = actors.events(actors.Consolidator, "propose", url, version, resources=stream.config.resources)
-    (proposal,) = work
-    return proposal
+    proposals: list[Proposal] = list(work)
+    return proposals[0]
 
 
-@task(name="gate", **heavy)
+@step("gate", retries=4, delay=5)
 def gate(url: str, proposal: Proposal) -> list[str]:
     """Measure the proposal; what is returned are the reasons to refuse it, none when it may become the head."""
     stream = Stream.open(url)
     measure(stream, proposal.entries, again=False)
-    return summary.reasons_to_refuse(stream, proposal)
+    return overview.reasons_to_refuse(stream, proposal)
 
 
-@task(name="commit consolidation", **quick)
+@step("commit consolidation")
 def commit_consolidation(url: str, proposal: Proposal) -> int:
     """Make the proposal the head; raises AlreadyExists when another version came first."""
     version = Stream.open(url).commit_consolidation(proposal)
@@ -149,7 +166,7 @@ def commit_consolidation(url: str, proposal: Proposal) -> int:
     return version.number
 
 
-@task(name="set aside", **quick)
+@step("set aside")
 def set_aside(url: str, proposal: Proposal, reasons: list[str]) -> None:
     """Keep a refused proposal with its reasons; the head stays as it is."""
     place = Stream.open(url).set_aside(proposal, reasons)
@@ -159,7 +176,7 @@ def set_aside(url: str, proposal: Proposal, reasons: list[str]) -> None:
     log.error("the head stays; the refused proposal is kept in %s", place)
 
 
-@task(name="forget task", **quick)
+@step("forget task")
 def forget_task(url: str, name: str) -> Version:
     """A version without the task; the store checks that every other record is untouched."""
     version = Stream.open(url).commit_forget(name)
@@ -167,12 +184,12 @@ def forget_task(url: str, name: str) -> Version:
     return version
 
 
-@task(name="publish report", **quick)
+@step("publish report")
 def publish_report(url: str, version: int | None) -> str:
-    """Write the HTML report of a version into the store, and its tables as Prefect artifacts; returns the report's URL."""
+    """Write the HTML report of a version into the store, its tables as Prefect artifacts; returns the page's URL."""
     stream = Stream.open(url)
-    content = summary.report(stream, stream.head() if version is None else stream.version(version))
-    place = stream.save_report(content.version, render_page(content))
-    create_markdown_artifact(markdown_tables(content), key=artifact_key("stream", stream.name), description=place)
+    content = overview.build_report(stream, stream.head() if version is None else stream.version(version))
+    place = stream.save_report(content.version, html(content))
+    create_markdown_artifact(markdown(content), key=artifact_key("stream", stream.name), description=place)
     get_run_logger().info("report of version %d: %s", content.version, place)
     return place

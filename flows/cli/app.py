@@ -10,7 +10,9 @@ from typer.core import TyperGroup
 
 StreamOption = Annotated[
     str,
-    typer.Option("--stream", "-s", envvar="APD_STREAM", help="Folder or s3://bucket/prefix of the stream.", metavar="URL"),
+    typer.Option(
+        "--stream", "-s", envvar="APD_STREAM", help="Folder or s3://bucket/prefix of the stream.", metavar="URL"
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 VersionOption = Annotated[int | None, typer.Option("--version", "-v", help="Number of a version; default: the newest.")]
@@ -35,7 +37,7 @@ A stream is one growing model, in a folder or a bucket. Tasks arrive in its inbo
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """A user's mistake is one line on standard error and exit code 1; an interruption 130; a defect of ours a traceback."""
+    """A user's mistake is one line on standard error and exit code 1, an interruption 130, our defect a traceback."""
     from apd.errors import ApdError
 
     try:
@@ -58,7 +60,11 @@ class Application(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Application, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP,
+    cls=Application,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=HELP,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -10,11 +10,11 @@ from flows.cli.app import JsonOption, StreamOption, VersionOption, app, show
 @app.command(rich_help_panel="Look")
 def tasks(stream: StreamOption, version: VersionOption = None, as_json: JsonOption = False) -> None:
     """List what was learned, what waits and what was rejected."""
-    from apd import summary
+    from apd import overview
     from apd.store import Stream
 
     opened = Stream.open(stream)
-    rows = summary.tasks(opened, opened.head() if version is None else opened.version(version))
+    rows = overview.tasks(opened, opened.head() if version is None else opened.version(version))
     if as_json:
         show(rows)
         return
@@ -26,10 +26,10 @@ def tasks(stream: StreamOption, version: VersionOption = None, as_json: JsonOpti
 @app.command(rich_help_panel="Look")
 def status(stream: StreamOption, as_json: JsonOption = False) -> None:
     """The stream in a few lines: version, tasks, accuracy, size, what waits, when consolidation is due."""
-    from apd import summary
+    from apd import overview
     from apd.store import Stream
 
-    facts = summary.status(Stream.open(stream))
+    facts = overview.status(Stream.open(stream))
     if as_json:
         show(facts)
         return
@@ -50,7 +50,13 @@ def log(
     if as_json:
         show(
             [
-                {"version": v.number, "kind": v.kind, "created": v.created, "tasks": len(v.entries), "message": v.message}
+                {
+                    "version": v.number,
+                    "kind": v.kind,
+                    "created": v.created,
+                    "tasks": len(v.entries),
+                    "message": v.message,
+                }
                 for v in versions
             ]
         )

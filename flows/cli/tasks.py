@@ -10,7 +10,7 @@ from flows.cli.app import JsonOption, StreamOption, VersionOption, app, show
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:
-    """`["learning.epochs=5"]` -> {"learning": {"epochs": 5}}; values are JSON where they parse as such, else strings."""
+    """`["learning.epochs=5"]` -> {"learning": {"epochs": 5}}; values are JSON where they parse, else strings."""
     nested: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -35,7 +35,9 @@ def init(
     network: Annotated[str, typer.Option(help="mlp, lenet, resnet18, or module:callable of your own.")] = "lenet",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any other setting, for example learning.epochs=5. Repeatable.", metavar="NAME=VALUE"),
+        typer.Option(
+            "--set", help="Any other setting, for example learning.epochs=5. Repeatable.", metavar="NAME=VALUE"
+        ),
     ] = None,
 ) -> None:
     """Create a stream; its settings are stored with it and never given again."""
@@ -55,7 +57,10 @@ def init(
 @app.command(rich_help_panel="Start")
 def pack(
     source: Annotated[
-        str, typer.Argument(help="Image folder (a sub-folder per class), .parquet, .npz, or module:callable giving a Dataset.")
+        str,
+        typer.Argument(
+            help="Image folder (a sub-folder per class), .parquet, .npz, or module:callable giving a Dataset."
+        ),
     ],
     name: Annotated[str, typer.Argument(help="Name of the task: lowercase letters, digits, dots and dashes.")],
     stream: StreamOption,

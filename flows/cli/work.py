@@ -14,7 +14,9 @@ TaskArgument = Annotated[str, typer.Argument(help="Name of the task.", metavar="
 @app.command(rich_help_panel="Work")
 def run(
     stream: StreamOption,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep running and look into the inbox again and again.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep running and look into the inbox again and again.")
+    ] = False,
     every: Annotated[float, typer.Option("--every", help="Seconds between two looks, with --watch.", min=0.1)] = 10.0,
 ) -> None:
     """Ingest and learn everything that waits, consolidate when it is due, write the report; then stop."""
@@ -60,13 +62,13 @@ def evaluate(
     from flows import console
 
     console.prepare()
-    from apd import summary
+    from apd import overview
     from apd.store import Stream
     from flows.evaluate import evaluate as flow
 
     flow(stream, version, again)
     opened = Stream.open(stream)
-    rows = summary.accuracies(opened, opened.head() if version is None else opened.version(version))
+    rows = overview.accuracies(opened, opened.head() if version is None else opened.version(version))
     if as_json:
         show(rows)
         return
@@ -81,7 +83,7 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a task's parameters and data from every version; every other task stays bit-identical, which is checked."""
+    """Remove a task's parameters and data from every version; every other task stays bit-identical (checked)."""
     from flows import console
 
     if not yes:
@@ -111,7 +113,7 @@ def report(stream: StreamOption, version: VersionOption = None) -> None:
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder for the stream; made when absent.")] = Path("apd-demo"),
 ) -> None:
-    """Learn 16 tasks made of real handwritten digits, one arrival after another; compare with the usual alternatives."""
+    """Learn 16 tasks of real handwritten digits, one arrival after another, and compare with the usual ways."""
     from flows import console
 
     console.prepare()

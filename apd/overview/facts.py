@@ -1,0 +1,100 @@
+"""What is asked of a stream every day. All answers are JSON values."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from apd.store import Proposal, Stream, TaskEntry, Version
+
+Row = dict[str, Any]
+
+
+def tasks(stream: Stream, version: Version) -> list[Row]:
+    """One row per task: learned in this version, waiting, or rejected; accuracy in [0, 1] where it was measured."""
+    learned = [
+        _row(
+            entry.name,
+            "learned",
+            f"{len(entry.classes)} classes, version {entry.learned_in}",
+            accuracy_of(stream, entry),
+        )
+        for entry in version.entries
+    ]
+    waiting = [_row(one.task, "waiting", f"arrival {one.number}", None) for one in stream.inbox.waiting()]
+    arriving = [_row(folder, "arriving", "no task.json yet", None) for folder in stream.inbox.incomplete()]
+    rejected = [_row(folder, "rejected", reason, None) for folder, reason in stream.inbox.rejected().items()]
+    return learned + waiting + arriving + rejected
+
+
+def _row(task: str, state: str, note: str, test_accuracy: float | None) -> Row:
+    return {"task": task, "state": state, "test_accuracy": test_accuracy, "note": note}
+
+
+def accuracy_of(stream: Stream, entry: TaskEntry) -> float | None:
+    """Test accuracy of exactly these parameters, None where nobody measured it."""
+    record = stream.evaluations.get(entry.theta_key)
+    return None if record is None else record["test_accuracy"]
+
+
+def accuracies(stream: Stream, version: Version) -> list[Row]:
+    """Test accuracy of every task now and when it was learned."""
+    return [
+        {"task": entry.name, "test_accuracy": accuracy_of(stream, entry), "when_learned": entry.test_accuracy}
+        for entry in version.entries
+    ]
+
+
+def status(stream: Stream) -> Row:
+    """The stream in a few figures."""
+    head = stream.head()
+    known = [value for entry in head.entries if (value := accuracy_of(stream, entry)) is not None]
+    every = stream.config.consolidation.consolidate_every
+    return {
+        "stream": stream.url,
+        "version": head.number,
+        "created": head.created,
+        "tasks": len(head.entries),
+        "waiting": len(stream.inbox.waiting()),
+        "average_test_accuracy": sum(known) / len(known) if known else None,
+        "tau_non_zeros": sum(entry.tau_nnz for entry in head.entries),
+        "learned_since_consolidation": learned_since_consolidation(stream, head),
+        "consolidate_every": every,
+        "network": stream.config.network.name,
+    }
+
+
+def learned_since_consolidation(stream: Stream, head: Version) -> int:
+    """How many tasks of the head were learned after its last consolidation."""
+    last = next((version.number for version in _back_from(stream, head) if version.kind == "consolidate"), 0)
+    return sum(entry.learned_in > last for entry in head.entries)
+
+
+def _back_from(stream: Stream, head: Version) -> Iterator[Version]:
+    number: int | None = head.number
+    while number is not None:
+        version = stream.version(number)
+        yield version
+        number = version.parent
+
+
+def is_due(stream: Stream) -> bool:
+    """Whether `consolidate_every` tasks were learned since the last consolidation, and the variant clusters at all."""
+    if stream.config.learning.variant != "apd2":
+        return False
+    return learned_since_consolidation(stream, stream.head()) >= stream.config.consolidation.consolidate_every
+
+
+def reasons_to_refuse(stream: Stream, proposal: Proposal) -> list[str]:
+    """One sentence per task that would lose more validation accuracy than the stream allows."""
+    before = {entry.name: entry for entry in stream.version(proposal.base).entries}
+    limit = stream.config.consolidation.max_accuracy_drop
+    reasons = []
+    for entry in proposal.entries:
+        old = stream.evaluations.get(before[entry.name].theta_key)
+        new = stream.evaluations.get(entry.theta_key)
+        drop = old["validation_accuracy"] - new["validation_accuracy"]
+        if drop > limit:
+            reasons.append(
+                f"{entry.name} would lose {100 * drop:.1f} points of validation accuracy; "
+                f"at most {100 * limit:g} are allowed"
+            )
+    return reasons
