@@ -20,9 +20,11 @@ setup:  ## the environment in .venv, with what the tests need
 lock: setup  ## remake the locked requirements; UPGRADE=1 moves them to the newest versions
 	@.venv/bin/python infra/lock.py $(if $(UPGRADE),--upgrade)
 
-s3:  ## a real S3 server on this machine, data in .s3/
+s3: setup  ## a real S3 server on this machine with the bucket s3://apd; prints how to reach it
 	@infra/setup-system
+	@eval "$$(infra/s3/ceph start .s3)" && \
+		.venv/bin/python -c "import s3fs; s3fs.S3FileSystem().makedirs('apd', exist_ok=True)"
 	@infra/s3/ceph start .s3
 
-s3-stop:  ## stop it; .s3/ keeps the data
+s3-stop:  ## stop that server; .s3/ keeps its data
 	@infra/s3/ceph stop .s3
