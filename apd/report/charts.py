@@ -67,52 +67,47 @@ def order_robustness(report: Report) -> svg.Plot:
 
 def capacity(report: Report) -> svg.Plot:
     """Size of the stream while tasks arrived."""
-    points, tasks = report.capacity, [point.tasks for point in report.capacity]
+    points, most = report.capacity, max(point.tasks for point in report.capacity)
     paper = [100 * point.paper_capacity for point in points]
     stored = [100 * point.bytes / report.network_bytes for point in points]
-    consolidations = [place for place, point in enumerate(points) if point.kind == CONSOLIDATE]
     with svg.drawing():
         figure = svg.blank(300)
         axes = figure.subplots()
-        apart = range(max(tasks) + 1)
-        axes.plot(apart, [100 * t for t in apart], ":", color=svg.MUTED, label="separate networks")
-        for values, colour, line, name in (
-            (stored, svg.VERMILION, "--", "bytes in the store"),
-            (paper, svg.BLUE, "-", "capacity as in the paper"),
-        ):
-            axes.plot(tasks, values, line, color=colour, marker="D", markersize=4, markevery=consolidations, label=name)
-        axes.set_ylim(0, 1.12 * max(paper + stored))
-        axes.set_xlim(0, max(tasks) + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0f} %"))
-        axes.grid(axis="y")
+        axes.plot([0, most], [0, 100 * most], ":", color=svg.MUTED, label="separate networks")
+        _growth(axes, report, stored, svg.VERMILION, "--", "bytes in the store")
+        _growth(axes, report, paper, svg.BLUE, "-", "capacity as in the paper")
+        axes.set(ylim=(0, 1.12 * max(paper + stored)), xlim=(0, most + 0.5))
         axes.set(xlabel="tasks learned", ylabel="of one network")
+        axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:,.0f} %"))
+        axes.grid(axis="y")
         figure.legend(loc="outside upper left", ncols=2, reverse=True)
-        label = f"Lines over {max(tasks)} tasks, ending at {paper[-1]:.0f} % and {stored[-1]:.0f} % of one network."
+        label = f"Lines over {most} tasks, ending at {paper[-1]:.0f} % and {stored[-1]:.0f} % of one network."
         drawn = svg.inline(figure, "capacity", label)
-    caption = (
-        "Both as a share of one network; diamonds mark consolidations. Separate networks leave the picture at the top."
-    )
+    caption = "As a share of one network. Diamonds mark consolidations; separate networks soon leave the picture."
     return svg.Plot("How the model grows", caption, drawn)
 
 
 def cost_per_task(report: Report) -> svg.Plot:
     """Seconds and bytes that every task took."""
-    places, seconds = range(len(report.tasks)), [task.seconds or 0 for task in report.tasks]
-    kilobytes = [task.bytes / 1000 for task in report.tasks]
+    learning = [(place, task.seconds) for place, task in enumerate(report.tasks) if task.seconds is not None]
     rounds = [(row.tasks - 0.5, row.seconds) for row in report.consolidations if row.seconds is not None]
+    kilobytes = [task.bytes / 1000 for task in report.tasks]
     with svg.drawing():
         figure = svg.blank(330)
         upper, lower = figure.subplots(2, 1, sharex=True)
-        upper.bar(places, seconds, color=svg.BLUE, width=0.7, label="learning")
-        upper.plot(*zip(*rounds, strict=True), "D", color=svg.ORANGE, markersize=5, label="consolidation")
-        lower.bar(places, kilobytes, color=svg.BLUE, width=0.7)
+        if learning:
+            upper.bar(*zip(*learning, strict=True), color=svg.BLUE, width=0.7, label="learning")
+        if rounds:
+            upper.plot(*zip(*rounds, strict=True), "D", color=svg.ORANGE, markersize=5, label="consolidation")
+        lower.bar(range(len(kilobytes)), kilobytes, color=svg.BLUE, width=0.7)
         upper.set_ylabel("seconds")
         lower.set_ylabel("kB stored")
         for axes in (upper, lower):
             axes.grid(axis="y")
         number_tasks(lower.xaxis, len(report.tasks))
-        figure.legend(loc="outside upper left", ncols=2)
+        if learning or rounds:
+            figure.legend(loc="outside upper left", ncols=2)
         total = formats.duration(summarise(report).learning_seconds)
         label = (
             f"Bars per task: {total} of learning in all, {formats.size(sum(kilobytes) * 1000)} stored for single tasks."
@@ -145,6 +140,14 @@ def clusters(report: Report, layer: LayerRow) -> svg.Plot:
     shape = " x ".join(map(str, layer.shape))
     caption = f"{shape}; one line per cluster joins its tasks; beside it the elements that they share."
     return svg.Plot(f"Clusters at {layer.name}", caption, drawn)
+
+
+def _growth(axes: Axes, report: Report, values: Sequence[float], colour: str, line: str, name: str) -> None:
+    """One line from version to version, a diamond at consolidations and a dot where it is now."""
+    tasks = [point.tasks for point in report.capacity]
+    marked = [place for place, point in enumerate(report.capacity) if point.kind == CONSOLIDATE]
+    axes.plot(tasks, values, line, color=colour, marker="D", markersize=4, markevery=marked, label=name)
+    axes.plot(tasks[-1], values[-1], "o", color=colour, markersize=4)
 
 
 def _beside(axes: Axes, height: float, text: str) -> None:

@@ -31,17 +31,18 @@ def accuracy_matrix(report: Report) -> svg.Plot:
         "Accuracy after every version",
         "One row per version, one column per task, in %. A column that keeps its colour is a task that is not "
         "forgotten. Triangles mark consolidations.",
-        _accuracies(report.accuracy, "version", "accuracy-matrix"),
+        _accuracies(report.accuracy, [row.version for row in report.accuracy], "version", "accuracy-matrix"),
     )
 
 
 def fine_tuning_matrix(report: Report) -> svg.Plot:
     """The same matrix for the network that was fine-tuned from task to task."""
+    trained = [sum(accuracy is not None for accuracy in row.accuracies) for row in report.fine_tuning]
     return svg.Plot(
         "The same for fine-tuning one network",
         "The baseline: one network of the same size, trained on one task after another, in %. Columns that fade are "
         "tasks that it forgets.",
-        _accuracies(report.fine_tuning, "tasks trained", "fine-tuning-matrix"),
+        _accuracies(report.fine_tuning, trained, "tasks trained", "fine-tuning-matrix"),
     )
 
 
@@ -77,7 +78,7 @@ def similarity(report: Report) -> svg.Plot:
         image = axes.imshow(values, norm=Normalize(-reach, reach), cmap="PuOr_r", aspect="auto", interpolation="none")
         number_tasks(axes.xaxis, len(values))
         number_tasks(axes.yaxis, len(values))
-        _colour_bar(figure, axes, image, FuncFormatter(lambda cosine, _: f"{cosine:.2f}".replace("-", formats.MINUS)))
+        _colour_bar(figure, axes, image, FuncFormatter(lambda cosine, _: f"{cosine:.2g}".replace("-", formats.MINUS)))
         label = f"Heat map of the cosine between the taus of {len(values)} tasks, at most {reach:.2f} in size."
         drawn = svg.inline(figure, "similarity", label)
     caption = (
@@ -105,7 +106,7 @@ def _number(axis: Axis, numbers: Sequence[int], label: str) -> None:
     axis.set_label_text(label)
 
 
-def _accuracies(rows: Sequence[AccuracyRow], row_label: str, key: str) -> str:
+def _accuracies(rows: Sequence[AccuracyRow], numbers: Sequence[int], numbered: str, key: str) -> str:
     values = np.array([row.accuracies for row in rows], dtype=np.float64)
     versions, tasks = values.shape
     with svg.drawing():
@@ -113,7 +114,7 @@ def _accuracies(rows: Sequence[AccuracyRow], row_label: str, key: str) -> str:
         axes = figure.subplots()
         image = axes.imshow(100 * values, norm=Normalize(0, 100), cmap="viridis", aspect="auto", interpolation="none")
         number_tasks(axes.xaxis, tasks)
-        _number(axes.yaxis, [row.version for row in rows], row_label)
+        _number(axes.yaxis, numbers, numbered)
         _mark_consolidations(axes, rows)
         if tasks <= ANNOTATED:
             _annotate(axes, 100 * values)

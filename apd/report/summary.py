@@ -3,12 +3,16 @@
     forgetting of a task  =  accuracy when learned - accuracy now  =  sum of the losses from version to version
 
 so it splits without remainder by what made each version: consolidation, which may lose accuracy within the stream's
-tolerance, and everything else, which is built to lose none.
+tolerance, and everything else, which is built to lose none. (`apd.metrics.forgetting` counts from each task's best
+accuracy instead and leaves out the last task, as the literature does; it does not split.)
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from apd.metrics import average_order_disparity, maximum_order_disparity
 from apd.report.content import Accuracy, AccuracyRow, Report
 
 CONSOLIDATE = "consolidate"
@@ -111,9 +115,8 @@ def order_spread(report: Report) -> Orders | None:
     own = [task.accuracy_now for task in report.tasks if task.accuracy_now is not None]
     if not report.orders or len(own) < len(report.tasks):
         return None
-    columns = list(zip(own, *(row.accuracies for row in report.orders), strict=True))
-    spreads = [max(column) - min(column) for column in columns]
-    return Orders(sum(spreads) / len(spreads), max(spreads), 1 + len(report.orders)) if spreads else None
+    final = np.array([own, *(row.accuracies for row in report.orders)])
+    return Orders(average_order_disparity(final), maximum_order_disparity(final), len(final)) if own else None
 
 
 def _total(values: Iterable[float | None]) -> float | None:
