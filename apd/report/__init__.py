@@ -3,7 +3,9 @@
     content     everything a report shows, as plain frozen data
     summary     the figures derived from it: averages, forgetting, capacity
     formats     numbers and names as text
-    plots       the figures, as inline SVG
+    svg         a matplotlib figure as part of a page
+    heatmaps    the figures that are matrices
+    charts      the other figures
     page        the HTML page
     tables      the terminal table and the Markdown table
 

@@ -171,6 +171,11 @@ def test_a_bare_report_leaves_out_what_nobody_measured(report):
     assert "separate network" not in Outline(bare).inside("text")
 
 
+def test_a_baseline_is_never_the_headline(report):
+    tasks = tuple(dataclasses.replace(task, accuracy_now=None) for task in report.tasks)
+    assert "Average accuracy" not in page.html(dataclasses.replace(report, tasks=tasks))
+
+
 def test_a_hundred_tasks_stay_light_and_readable():
     text = page.html(sample.report(100, orders=2))
     assert len(text) < 1_000_000
