@@ -11,3 +11,14 @@ The layers, bottom up; an import may only point down this list:
     store                 versions of a stream in a folder or bucket
     learner, actors       the front doors: in this process, and on a Ray cluster
 """
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """`from apd import Learner`, which brings torch along, costs nothing until it is asked for."""
+    if name == "Learner":
+        from apd.learner import Learner
+
+        return Learner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

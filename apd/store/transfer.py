@@ -1,0 +1,51 @@
+"""A stream as a whole, from one place to another."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from apd.errors import AlreadyExists
+from apd.store.blobs import in_parallel
+from apd.store.connect import connect
+from apd.store.objects import Listed, Objects
+from apd.store.stream import CONFIG, Stream
+
+WHOLE = 2**26
+"""Bytes of an object that is held in memory on its way; larger ones go through a file."""
+
+
+def copy_stream(stream: Stream, url: str, storage_options: Mapping[str, Any] | None = None) -> Stream:
+    """Copy everything that a stream holds to an empty place and open it there; what the source has stays.
+
+    An interrupted copy is no stream yet, and doing it again completes it. Raises AlreadyExists when the place holds
+    anything that the source does not.
+    """
+    source, target = stream.objects, connect(url, storage_options)
+    listed = _everything(source)
+    strange = sorted({found.key for found in target.list("")} - set(listed))
+    if target.exists(CONFIG) or strange:
+        raise AlreadyExists(f"{target.url} holds {strange[0] if strange else CONFIG} already; choose an empty place")
+    target.require_put_if_absent()
+    in_parallel(lambda item: _copy(source, target, item), [item for key, item in listed.items() if key != CONFIG])
+    target.create(CONFIG, source.read(CONFIG))
+    return Stream.open(url, storage_options=storage_options)
+
+
+def _everything(source: Objects) -> dict[str, Listed]:
+    """All objects by key; versions are listed before what they refer to, so that nothing of a listed one is missing."""
+    versions = list(source.list("versions/"))
+    others = [item for item in source.list("") if not item.key.startswith("versions/")]
+    return {item.key: item for item in [*versions, *others]}
+
+
+def _copy(source: Objects, target: Objects, item: Listed) -> None:
+    if item.size <= WHOLE:
+        target.put(item.key, source.read(item.key))
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        with source.open(item.key) as data:
+            shutil.copyfileobj(data, file)
+        file.flush()
+        target.upload(Path(file.name), item.key)
