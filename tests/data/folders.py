@@ -86,14 +86,16 @@ def save(path, mode="RGB", size=(5, 4), colour=None):
     Image.new(mode, size, colour or 0).save(path)
 
 
+def encoded_picture(picture):
+    """A PNG of uint8 (channels, height, width), as the hub stores pictures."""
+    file = io.BytesIO()
+    Image.fromarray(picture[0] if len(picture) == 1 else np.moveaxis(picture, 0, -1)).save(file, "png")
+    return {"bytes": file.getvalue(), "path": None}
+
+
 def encoded(rows=9):
     """PNGs of `pixels`."""
-    files = []
-    for row in pixels(rows):
-        file = io.BytesIO()
-        Image.fromarray(np.moveaxis(row, 0, -1)).save(file, "png")
-        files.append({"bytes": file.getvalue(), "path": None})
-    return files
+    return [encoded_picture(picture) for picture in pixels(rows)]
 
 
 def hub_file(path, features=None, **columns):

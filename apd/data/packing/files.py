@@ -1,6 +1,7 @@
 """Task folders from numpy's own files: one .npz, or a folder of .npy."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def load_arrays(source: Path) -> dict[str, Array]:
             arrays |= (
                 _archive(file) if file.suffix == ".npz" else {file.stem: np.lib.format.open_memmap(file, mode="r")}
             )
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{file} is not a readable file of arrays: {error}") from None
     return arrays
 

@@ -69,7 +69,7 @@ def picture_input(picture: Image.Image, input_shape: Shape | None, place: str) -
     converted = upright.convert(MODES[channels])
     if input_shape is not None and converted.size != (input_shape[2], input_shape[1]):
         converted = converted.resize((input_shape[2], input_shape[1]), Image.Resampling.BILINEAR)
-    return np.ascontiguousarray(np.atleast_3d(np.asarray(converted)).transpose(2, 0, 1))
+    return np.array(np.atleast_3d(np.asarray(converted)).transpose(2, 0, 1), order="C")
 
 
 def _split_folders(source: Path) -> dict[str, Path]:
