@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from apd.baselines import FineTuning, SeparateNetwork
-from apd.consolidation import consolidate
 from apd.data import TaskData, load_task
 from apd.errors import StateError
 from apd.loop import bare_accuracy
@@ -109,6 +108,8 @@ class Consolidator(Worker):
 
     def propose(self, base: int) -> Iterator[Proposal]:
         """Consolidate version `base`; yield the proposal, whose blobs are in the store, for the caller to commit."""
+        from apd.consolidation import consolidate  # scikit-learn takes a second to import, which no other work needs
+
         stream = self.stream
         version = stream.version(base)
         if version.sigma is None:
