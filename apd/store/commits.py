@@ -64,14 +64,14 @@ class Commits:
         if (head.sigma, head.statistics) == (base.sigma, base.statistics):
             return candidate.sigma, candidate.statistics
         masks = self._records.read_masks(self._records.read_record(candidate.entry.record))
-        statistics = self._records.add_to_statistics(head.statistics, masks)
+        statistics = self._records.add_to_statistics(head.statistics, masks, candidate.commit_id)
         if head.sigma is None:
             return candidate.sigma, statistics
         step = self._records.read_sparse(candidate.step)
         if base.sigma is None or not any(part.nnz for part in step.values()):
             return head.sigma, statistics
-        moved = add_step(self._records.load_sigma(head.sigma), step)
-        return self._records.write_sigma(moved, near=head.sigma), statistics
+        moved = add_step(self._records.sigmas.load(head.sigma), step)
+        return self._records.sigmas.write(moved, {"commit": candidate.commit_id}, near=head.sigma), statistics
 
     def consolidation(self, proposal: Proposal) -> Version:
         """Make the proposal the head. Raises AlreadyExists when another version follows its base: propose again."""

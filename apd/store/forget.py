@@ -10,44 +10,35 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
 
-from apd.errors import StateError
+from apd.errors import NotFound, StateError
 from apd.state import Clustering
-from apd.store.blobs import Blobs, in_parallel, key_of
+from apd.store.blobs import Blobs, in_parallel
 from apd.store.commits import successor
 from apd.store.evaluations import Measurements
-from apd.store.formats import JSON, decode_document, encode_document
+from apd.store.formats import JSON
 from apd.store.history import History
 from apd.store.inbox import Inbox
 from apd.store.manifest import TaskEntry, Version
-from apd.store.objects import Objects, fetch_if_there
+from apd.store.marks import Marks
+from apd.store.objects import Objects
 from apd.store.proposals import write_sums
 from apd.store.records import Records
 
-
-def tombstone_key(record: str) -> str:
-    """Where it is written that a record was removed on purpose."""
-    return f"forgotten/{record}.json"
+OWN = ("tensors", "tau", "step")
+"""Parts of a record that are the task's alone."""
 
 
 class Forgetting:
-    """Forgets tasks of one stream."""
+    """Decides on versions without a task."""
 
-    def __init__(self, objects: Objects, blobs: Blobs, history: History, records: Records, inbox: Inbox) -> None:
-        self._objects = objects
-        self._blobs = blobs
+    def __init__(self, history: History, records: Records) -> None:
         self._history = history
         self._records = records
-        self._inbox = inbox
 
-    def forget(self, name: str) -> Version:
-        """Commit a version without the task and remove what is the task's alone.
-
-        Repeated after an interruption, it completes the removal. Raises UnknownTask when no version had the task.
-        """
+    def commit(self, name: str) -> Version:
+        """The version without the task; the one there is when it was forgotten before. Raises UnknownTask."""
         commit_id = secrets.token_hex(16)
-        version = self._history.commit(lambda head: self._without(head, name, commit_id))
-        self._remove(version)
-        return version
+        return self._history.commit(lambda head: self._without(head, name, commit_id))
 
     def _without(self, head: Version, name: str, commit_id: str) -> Version:
         last = self._last_with(head, name)
@@ -60,8 +51,8 @@ class Forgetting:
             successor(head, "forget", f"forgot {name}", commit_id, details),
             entries=kept,
             sigma=head.sigma if kept else None,
-            statistics=self._statistics(kept),
-            clustering=self._clustering(head, name) if kept else None,
+            statistics=sums_of(self._records, kept, commit_id),
+            clustering=self._clustering(head, name, commit_id) if kept else None,
         )
 
     def _last_with(self, head: Version, name: str) -> Version:
@@ -69,8 +60,7 @@ class Forgetting:
         for version in self._history.log():
             if version.has(name) or (version.kind == "forget" and version.details["task"] == name):
                 return version
-        head.entry(name)  # raises UnknownTask with the names that come near
-        raise AssertionError
+        raise head.unknown(name)
 
     def _details(self, gone: TaskEntry, before: Sequence[TaskEntry], after: Sequence[TaskEntry]) -> dict[str, JSON]:
         found = list(self._everywhere(gone))
@@ -91,14 +81,7 @@ class Forgetting:
         for version in self._history.log():
             yield from (entry for entry in version.entries if (entry.name, entry.arrival) == (gone.name, gone.arrival))
 
-    def _statistics(self, kept: Sequence[TaskEntry]) -> str | None:
-        """Summed anew, since taking one task's masks off a rounded sum would leave a trace of it."""
-        if not kept:
-            return None
-        masks = in_parallel(lambda entry: self._records.read_masks(self._records.read_record(entry.record)), kept)
-        return write_sums(self._records, masks)
-
-    def _clustering(self, head: Version, name: str) -> str | None:
+    def _clustering(self, head: Version, name: str, commit_id: str) -> str | None:
         if head.clustering is None:
             return None
         old = Clustering.from_json(self._records.read_json("clustering", head.clustering))
@@ -106,29 +89,15 @@ class Forgetting:
             parameter: tuple(tuple(task for task in cluster if task != name) for cluster in clusters)
             for parameter, clusters in old.members.items()
         }
-        return self._records.write_json("clustering", Clustering(old.rounds, members).to_json())
+        return self._records.write_json("clustering", Clustering(old.rounds, members).to_json() | {"commit": commit_id})
 
-    def _remove(self, version: Version) -> None:
-        details = version.details
-        buried = {"task": details["task"], "version": version.number, "created": version.created}
-        for digest in details["records"]:
-            self._objects.put(tombstone_key(digest), encode_document("forgotten", buried))
-            self._remove_record(digest)
-        for theta_key in details["theta_keys"]:
-            Measurements(self._objects, "evaluation").remove(theta_key)
-        Measurements(self._objects, "comparison").remove(details["task"])
-        self._inbox.remove(details["task"], details["arrival"])
 
-    def _remove_record(self, digest: str) -> None:
-        """The record last: as long as it is there, it says what is left to remove."""
-        data = fetch_if_there(self._objects, key_of(digest))
-        if data is None:
-            return
-        record = self._records.read_record(digest)
-        for part in (record["tensors"], record["tau"], record["step"]):
-            if part is not None:
-                self._blobs.delete(part)
-        self._blobs.delete(digest)
+def sums_of(records: Records, entries: Sequence[TaskEntry], commit_id: str) -> str | None:
+    """Statistics of these tasks, summed anew: taking masks off a rounded sum would leave a trace of them."""
+    if not entries:
+        return None
+    masks = in_parallel(lambda entry: records.read_masks(records.read_record(entry.record)), entries)
+    return write_sums(records, masks, commit_id)
 
 
 def _fingerprint(entries: Sequence[TaskEntry], without: str) -> str:
@@ -136,11 +105,32 @@ def _fingerprint(entries: Sequence[TaskEntry], without: str) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def explain_missing(objects: Objects, entry: TaskEntry) -> str | None:
-    """When the task was forgotten, if that is why its record is not there."""
-    key = tombstone_key(entry.record)
-    data = fetch_if_there(objects, key)
-    if data is None:
-        return None
-    body = decode_document("forgotten", data, objects.where(key))
-    return f"task {body['task']!r} was forgotten in version {body['version']}, on {body['created']}"
+class Removal:
+    """Removes what was a forgotten task's alone."""
+
+    def __init__(self, objects: Objects, inbox: Inbox) -> None:
+        self._objects = objects
+        self._blobs = Blobs(objects)
+        self._records = Records(self._blobs)
+        self._marks = Marks(objects)
+        self._inbox = inbox
+
+    def remove(self, version: Version) -> None:
+        """Everything of the task that this version forgot; may be repeated."""
+        details = version.details
+        for digest in details["records"]:
+            self._marks.bury(digest, details["task"], version.number, version.created)
+            self._remove_record(digest)
+        for theta_key in details["theta_keys"]:
+            Measurements(self._objects, "evaluation").remove(theta_key)
+        if self._inbox.remove(details["task"], details["arrival"]):
+            Measurements(self._objects, "comparison").remove(details["task"])
+
+    def _remove_record(self, digest: str) -> None:
+        """The record last: as long as it is there, it says what is left to remove."""
+        try:
+            record = self._records.read_record(digest)
+        except NotFound:
+            return
+        in_parallel(self._blobs.delete, [record[part] for part in OWN if record[part] is not None])
+        self._blobs.delete(digest)

@@ -1,21 +1,21 @@
 """Every format the store writes, byte by byte, and the only code that knows them. Nothing stored is ever unpickled.
 
-Document (stream.json, head.json, versions/*.json, arrivals/*.json, names/*.json, forgotten/*.json,
-evaluations/*.json, and JSON blobs). ASCII JSON without spaces, keys sorted, of one object with four members:
+Document (every .json object of the stream, and JSON blobs). ASCII JSON without spaces, keys sorted, of one object
+with four members:
 
     body     the content
-    kind     what it is: "stream", "head", "version", "arrival", "name", "forgotten", "evaluation", "record", ...
+    kind     what it is: "stream", "head", "version", "record", "arrival", "name", "evaluation", "clustering", ...
     schema   version of the kind's format, a whole number from 1; this release reads and writes SCHEMA
     sha256   hexadecimal SHA-256 of the same JSON object without this member
 
-Reading encodes what was parsed and compares with the bytes read, so that any changed bit is found. These four members
-never change; a newer `schema` is refused with UnknownSchema after the digest was checked.
+Reading encodes what was parsed and compares with the bytes read, so any changed bit is found. These four members never
+change; a `schema` that this release does not know is refused with UnknownSchema, once the digest is checked.
 
 Dense tensors (sigma, masks, private tensors, statistics): a safetensors file, that is: length of the header, 8 bytes,
 little endian; a JSON header with dtype, shape and byte range of every tensor; the values, little endian, row-major. The
-header's `__metadata__` has one entry, "apd": compact JSON {"owner": ..., "schema": 1}, where owner is null or says
-whose tensors these are. (One entry, because safetensors writes several in random order and equal content must have
-equal bytes.)
+header's `__metadata__` has one entry, "apd": compact JSON {"owner": ..., "schema": 1}, where owner says for which
+commit and task it was written. (One entry, because safetensors writes several in random order and equal content must
+have equal bytes.)
 
 Sparse tensors (tau, sigma_g, steps and deltas of sigma): one Parquet file, one row per non-zero, sorted by parameter,
 then index:
@@ -29,7 +29,7 @@ compact JSON {"names": [...], "owner": ..., "schema": 1, "shapes": [[...], ...]}
 name and no rows.
 
 Tables (older entries of a version): one Parquet file with a single string column "entry", each a compact JSON object,
-zstd; metadata entry "apd": {"owner": null, "schema": 1}.
+zstd; metadata entry "apd": {"owner": ..., "schema": 1}.
 
 Snapshots of attempts: a safetensors file as above whose `__metadata__` entry "apd" is compact JSON {"schema": 1,
 "sha256": ..., "values": {...}}; the digest is that of the file with 64 zeros in the digest's own place.
@@ -104,7 +104,7 @@ def check_schema(schema: int, where: str) -> None:
         raise UnknownSchema(f"{where} has schema {schema}, this release reads {SCHEMA}; use the release that wrote it")
 
 
-def encode_tensors(tensors: Tensors, owner: JSON = None) -> bytes:
+def encode_tensors(tensors: Tensors, owner: JSON) -> bytes:
     """Dense tensors of any dtype as safetensors."""
     return _save(tensors, {"owner": owner, "schema": SCHEMA})
 
@@ -160,7 +160,7 @@ def _header(data: bytes, where: str) -> dict[str, JSON]:
     return described
 
 
-def encode_sparse(tensors: SparseTensors, owner: JSON = None) -> bytes:
+def encode_sparse(tensors: SparseTensors, owner: JSON) -> bytes:
     """Sparse tensors as Parquet."""
     names = sorted(tensors)
     parts = [tensors[name] for name in names]
@@ -189,10 +189,10 @@ def decode_sparse(data: bytes, where: str) -> dict[str, Sparse]:
         raise CorruptObject(f"{where} does not hold sparse tensors: {error}") from None
 
 
-def encode_table(rows: Sequence[JSON]) -> bytes:
+def encode_table(rows: Sequence[JSON], owner: JSON) -> bytes:
     """JSON objects as a Parquet table."""
     column = pa.array([compact(row).decode() for row in rows], pa.string())
-    return _write_parquet({"entry": column}, {"owner": None, "schema": SCHEMA})
+    return _write_parquet({"entry": column}, {"owner": owner, "schema": SCHEMA})
 
 
 def decode_table(data: bytes, where: str) -> list[JSON]:

@@ -143,5 +143,6 @@ class History:
             old = None
         if len(version.entries) - (old.count if old else 0) <= RECENT:
             return dataclasses.replace(version, sealed=old)
-        digest = self._blobs.write(encode_table([entry.to_json() for entry in version.entries]))
+        rows = [entry.to_json() for entry in version.entries]
+        digest = self._blobs.write(encode_table(rows, {"commit": version.commit_id}))
         return dataclasses.replace(version, sealed=Sealed(digest, len(version.entries)))

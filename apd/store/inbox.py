@@ -11,9 +11,10 @@ again completes it: the claim remembers the number after which its arrival has t
 """
 
 import hashlib
+import itertools
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,6 +28,7 @@ from apd.store.manifest import Version, now
 from apd.store.objects import Objects, check_key, fetch_if_there
 
 METADATA = "task.json"
+SETTLED = "settled.json"
 CHUNK = 2**20
 
 
@@ -72,14 +74,13 @@ class Inbox:
 
     def complete(self) -> list[str]:
         """Folders whose task.json is there, the one completed first first."""
-        listed = self._objects.list("inbox/")
-        done = {item.key.split("/")[1]: item.modified for item in listed if item.key.split("/")[2:] == [METADATA]}
+        listed = self._listed().items()
+        done = {name: files[METADATA] for name, files in listed if METADATA in files and SETTLED not in files}
         return sorted(done, key=lambda folder: (done[folder], folder))
 
     def incomplete(self) -> list[str]:
         """Folders still being written."""
-        keys = [item.key.split("/") for item in self._objects.list("inbox/")]
-        return sorted({parts[1] for parts in keys if len(parts) > 2} - set(self.complete()))
+        return sorted(name for name, files in self._listed().items() if not {METADATA, SETTLED} & files.keys())
 
     def folder(self, folder: str) -> ObjectFolder:
         """A submitted folder, to read."""
@@ -100,7 +101,7 @@ class Inbox:
 
     def knows(self, name: str) -> bool:
         """Whether a task of that name was accepted, or a folder of that name waits in the inbox."""
-        return self._objects.exists(_claim_key(name)) or self._objects.exists(f"inbox/{name}/{METADATA}")
+        return self._objects.exists(claim_key(name)) or self._objects.exists(f"inbox/{name}/{METADATA}")
 
     def accept(self, folder: str, info: TaskInfo) -> int:
         """Register a validated folder; returns its arrival number, the same one however often it is called.
@@ -109,7 +110,7 @@ class Inbox:
         """
         source = self.folder(folder)
         names = source.names()
-        files = dict(zip(names, in_parallel(lambda name: _measure(source, name), names), strict=True))
+        files = dict(zip(names, in_parallel(lambda name: measure(source, name), names), strict=True))
         claim = self._claim(info, files)
         data = [name for name in names if name != METADATA]
         in_parallel(lambda name: self._objects.copy(f"inbox/{folder}/{name}", f"tasks/{info.name}/{name}"), data)
@@ -139,21 +140,28 @@ class Inbox:
 
     def waiting(self) -> list[Registration]:
         """Accepted tasks that no version has settled, in order of arrival."""
-        head, found = self._head(), []
-        number = head.watermark + 1
-        while (body := self._arrival(number)) is not None:
-            if not head.is_settled(number):
-                found.append(_registration(body, number))
-            number += 1
-        return found
+        head = self._head()
+        return [item for item in self.arrivals(head.watermark + 1) if not head.is_settled(item.number)]
+
+    def arrivals(self, first: int = 1, last: int | None = None) -> Iterator[Registration]:
+        """Accepted tasks in order of arrival, from number `first` to `last` or the end."""
+        for number in itertools.count(first):
+            body = None if last is not None and number > last else self._arrival(number)
+            if body is None:
+                return
+            yield _registration(body, number)
 
     def registration(self, name: str) -> Registration:
         """The accepted task of that name. Raises UnknownTask."""
-        data = fetch_if_there(self._objects, _claim_key(name))
-        if data is None:
-            raise UnknownTask(f"no task {name!r} has arrived in {self._objects.url}")
-        claim = decode_document("name", data, self._objects.where(_claim_key(name)))
-        return _registration(claim, self._append(claim))
+        claim = self._read_claim(name)
+        if claim is not None:
+            for number in itertools.count(int(claim["after"]) + 1):
+                body = self._arrival(number)
+                if body is None:
+                    break
+                if body["id"] == claim["id"]:
+                    return _registration(body, number)
+        raise UnknownTask(f"no task {name!r} has arrived in {self._objects.url}")
 
     def task_folder(self, name: str) -> ObjectFolder:
         """The accepted data of a task, to read."""
@@ -162,31 +170,34 @@ class Inbox:
             raise NotFound(f"the data of task {name!r} is not in {self._objects.url}: it was learned from memory")
         return ObjectFolder(self._objects, f"tasks/{name}", list(registration.files))
 
-    def remove(self, name: str, arrival: int) -> None:
-        """Remove the data and attempts of a forgotten arrival; what was submitted later under its name stays."""
-        data = fetch_if_there(self._objects, _claim_key(name))
-        if data is None or decode_document("name", data, _claim_key(name))["after"] >= arrival:
-            return
+    def remove(self, name: str, arrival: int) -> bool:
+        """Remove the data and attempts of a forgotten arrival; False when its name stands for a later one."""
+        claim = self._read_claim(name)
+        if claim is not None and claim["after"] >= arrival:
+            return False
         for prefix in (f"tasks/{name}/", f"attempts/{name}/"):
-            for listed in self._objects.list(prefix):
-                self._objects.delete(listed.key)
-        self._objects.delete(_claim_key(name))
+            in_parallel(self._objects.delete, [listed.key for listed in self._objects.list(prefix)])
+        self._objects.delete(claim_key(name))
+        return True
+
+    def _read_claim(self, name: str) -> dict[str, JSON] | None:
+        key = claim_key(name)
+        data = fetch_if_there(self._objects, key)
+        return None if data is None else decode_document("name", data, self._objects.where(key))
 
     def _claim(self, info: TaskInfo, files: dict[str, JSON]) -> dict[str, JSON]:
         """The claim on the task's name: a new one, or the one there is if it is for the same data."""
         content = {"info": info.to_json(), "files": files}
         fingerprint = digest_of(compact(content))
-        last = last_of(lambda number: self._objects.exists(_arrival_key(number)), self._head().watermark)
+        last = last_of(lambda number: self._objects.exists(arrival_key(number)), self._head().watermark)
         fresh = content | {"fingerprint": fingerprint, "id": secrets.token_hex(16), "after": last, "created": now()}
-        key = _claim_key(info.name)
         try:
-            self._objects.create(key, encode_document("name", fresh))
+            self._objects.create(claim_key(info.name), encode_document("name", fresh))
         except AlreadyExists:
-            claim: dict[str, JSON] = decode_document("name", self._objects.read(key), self._objects.where(key))
-            if claim["fingerprint"] != fingerprint:
-                raise TaskRejected(
-                    f"a task named {info.name!r} with other data arrived on {claim['created']}; choose another name"
-                ) from None
+            claim = self._read_claim(info.name)
+            if claim is None or claim["fingerprint"] != fingerprint:
+                when = f"arrived on {claim['created']}" if claim else "was just forgotten"
+                raise TaskRejected(f"a task named {info.name!r} with other data {when}; choose another name") from None
             return claim
         return fresh
 
@@ -196,32 +207,50 @@ class Inbox:
         data = encode_document("arrival", {key: claim[key] for key in ("id", "info", "files", "created")})
         while True:
             try:
-                self._objects.create(_arrival_key(number), data)
+                self._objects.create(arrival_key(number), data)
             except AlreadyExists:
                 number += 1
             else:
                 return number
 
     def _arrival(self, number: int) -> dict[str, JSON] | None:
-        key = _arrival_key(number)
+        key = arrival_key(number)
         data = fetch_if_there(self._objects, key)
         return None if data is None else decode_document("arrival", data, self._objects.where(key))
 
     def _empty(self, folder: str, names: Sequence[str]) -> None:
-        """task.json first: a folder without it is not looked at again."""
-        for name in sorted(names, key=lambda name: name != METADATA):
-            self._objects.delete(f"inbox/{folder}/{name}")
+        """Remove a folder that has been dealt with; the marker keeps what is left of it from being looked at again."""
+        self._objects.put(f"inbox/{folder}/{SETTLED}", compact({"settled": now()}))
+        in_parallel(lambda name: self._objects.delete(f"inbox/{folder}/{name}"), names)
+        self._objects.delete(f"inbox/{folder}/{SETTLED}")
+
+    def sweep(self) -> None:
+        """Empty the folders whose removal was interrupted."""
+        for folder, names in self._listed().items():
+            if SETTLED in names:
+                self._empty(folder, [name for name in names if name != SETTLED])
+
+    def _listed(self) -> dict[str, dict[str, float]]:
+        """{folder: {file: modified}} of the inbox."""
+        found: dict[str, dict[str, float]] = {}
+        for listed in self._objects.list("inbox/"):
+            _, folder, *rest = listed.key.split("/")
+            if rest:
+                found.setdefault(folder, {})["/".join(rest)] = listed.modified
+        return found
 
     def _free(self, area: str, folder: str) -> str:
         taken = any(True for _ in self._objects.list(f"{area}/{folder}/"))
         return f"{folder}.{secrets.token_hex(4)}" if taken else folder
 
 
-def _claim_key(name: str) -> str:
+def claim_key(name: str) -> str:
+    """Where it says which data the name stands for."""
     return check_key(f"names/{name}.json")
 
 
-def _arrival_key(number: int) -> str:
+def arrival_key(number: int) -> str:
+    """Where the arrival is."""
     return f"arrivals/{number:08d}.json"
 
 
@@ -230,7 +259,8 @@ def _registration(body: dict[str, Any], number: int) -> Registration:
     return Registration(info.name, number, info, body["files"])
 
 
-def _measure(folder: ObjectFolder, name: str) -> dict[str, JSON]:
+def measure(folder: ObjectFolder, name: str) -> dict[str, JSON]:
+    """Size and SHA-256 of a file, read in pieces."""
     digest, size = hashlib.sha256(), 0
     with folder.open(name) as file:
         while chunk := file.read(CHUNK):

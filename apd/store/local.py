@@ -51,10 +51,11 @@ class LocalObjects(Objects):
             staged.replace(path)
             sync_folder(path.parent)
 
-    def size(self, key: str) -> int:
+    def stat(self, key: str) -> Listed:
         """Of the file."""
         with self._errors(key):
-            return self._path(key).stat().st_size
+            status = self._path(key).stat()
+        return Listed(key, status.st_size, status.st_mtime)
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Walk the folder, names in order."""
@@ -94,6 +95,14 @@ class LocalObjects(Objects):
         """The file itself."""
         with self._errors(key):
             return self._path(key).open("rb")
+
+    def sweep(self, before: float) -> int:
+        """Remove old files from the staging folder."""
+        folder = self.root / STAGING
+        old = [path for path in folder.iterdir() if path.stat().st_mtime < before] if folder.is_dir() else []
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
 
     def where(self, key: str) -> str:
         """Its path."""

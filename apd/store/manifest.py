@@ -127,10 +127,14 @@ class Version:
         for entry in self.entries:
             if entry.name == task:
                 return entry
+        raise self.unknown(task)
+
+    def unknown(self, task: str) -> UnknownTask:
+        """The error for a task that the version does not have."""
         names = [entry.name for entry in self.entries]
         near = difflib.get_close_matches(task, names, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"it has {len(names)} tasks"
-        raise UnknownTask(f"version {self.number} has no task {task!r}; {hint}")
+        return UnknownTask(f"version {self.number} has no task {task!r}; {hint}")
 
     def is_settled(self, arrival: int) -> bool:
         """Whether the arrival needs no more work."""

@@ -54,13 +54,13 @@ class Objects(ABC):
         """Write whole and at once, whatever was there."""
 
     @abstractmethod
-    def size(self, key: str) -> int:
-        """Bytes of the object, which is not fetched. Raises NotFound."""
+    def stat(self, key: str) -> Listed:
+        """Size and age of one object, which is not fetched. Raises NotFound."""
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
         try:
-            return self.size(key) > 0
+            return bool(self.stat(key))
         except NotFound:
             return False
 
@@ -83,6 +83,18 @@ class Objects(ABC):
     @abstractmethod
     def open(self, key: str) -> BinaryIO:
         """A seekable reader that fetches as it goes. Raises NotFound."""
+
+    @abstractmethod
+    def sweep(self, before: float) -> int:
+        """Remove what writers that died before that time left half-written; returns how many."""
+
+    def clock(self) -> float:
+        """The time by which the store dates its objects, in seconds since 1970; this machine's clock may differ."""
+        key = f"probes/{secrets.token_hex(8)}"
+        self.put(key, b"clock")
+        moment = self.stat(key).modified
+        self.delete(key)
+        return moment
 
     def where(self, key: str) -> str:
         """The object's full name, for people."""

@@ -9,11 +9,10 @@ from typing import Any, Literal
 from apd.data import TaskInfo
 from apd.decomposition import add_masks
 from apd.errors import StateError
-from apd.state import Consolidation, Learned, Tensors
-from apd.store.blobs import in_parallel
+from apd.state import Consolidation, Learned, TaskState, Tensors
 from apd.store.formats import JSON
 from apd.store.manifest import SigmaRef, TaskEntry, Version
-from apd.store.records import Records
+from apd.store.records import Owner, Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +59,16 @@ def write_candidate(
 ) -> Candidate:
     """Store everything the outcome of a training consists of.
 
-    `metrics`: `validation_accuracy`, `test_accuracy`, `seconds` and `baseline` go to the entry where present, all of
-    it to the record.
+    `metrics`: `validation_accuracy`, `test_accuracy`, `seconds` and `baseline` go to the entry where present, all of it
+    to the record.
     """
     task = learned.task
     if info.name != task.name:
         raise StateError(f"the learned task is {task.name!r} but its description is of {info.name!r}")
-    step = records.write_sparse(learned.sigma_step, {"task": task.name, "arrival": arrival})
-    sigma = records.write_sigma(task.sigma, near=base.sigma)
-    written = records.write_task(task, sigma, arrival, step, info.to_json(), dict(metrics))
+    owner = Owner(task.name, arrival, secrets.token_hex(16))
+    sigma = records.sigmas.write(task.sigma, {"commit": owner.commit}, near=base.sigma)
+    step = records.write_sparse(learned.sigma_step, dataclasses.asdict(owner))
+    written = records.write_task(task, sigma, owner, step, info.to_json(), dict(metrics))
     entry = TaskEntry(
         name=task.name,
         classes=tuple(info.classes),
@@ -77,15 +77,15 @@ def write_candidate(
         theta_key=written.theta_key,
         learned_in=base.number + 1,
         based_on=base.number,
-        tau_nnz=sum(part.nnz for part in task.tau.values()),
+        tau_nnz=_tau_nnz(task),
         bytes=written.bytes,
         validation_accuracy=metrics.get("validation_accuracy", learned.validation_accuracy),
         test_accuracy=metrics.get("test_accuracy"),
         baseline=metrics.get("baseline"),
         seconds=metrics.get("seconds"),
     )
-    statistics = records.add_to_statistics(base.statistics, task.mask_logits)
-    return Candidate(task.name, arrival, base.number, secrets.token_hex(16), entry, sigma, step, statistics)
+    statistics = records.add_to_statistics(base.statistics, task.mask_logits, owner.commit)
+    return Candidate(task.name, arrival, base.number, owner.commit, entry, sigma, step, statistics)
 
 
 def write_consolidation(
@@ -95,34 +95,45 @@ def write_consolidation(
     names, expected = [task.name for task in outcome.tasks], [entry.name for entry in base.entries]
     if names != expected:
         raise StateError(f"the outcome has tasks {names} but version {base.number} has {expected}")
-    sigma = records.write_sigma(outcome.sigma, near=base.sigma)
-    old = in_parallel(records.read_record, [entry.record for entry in base.entries])
-    entries = []
-    for task, entry, record in zip(outcome.tasks, base.entries, old, strict=True):
-        written = records.write_task(task, sigma, entry.arrival, None, record["info"], record["metrics"])
-        nnz = sum(part.nnz for part in task.tau.values())
-        same = dataclasses.replace(entry, record=written.record, theta_key=written.theta_key)
-        entries.append(dataclasses.replace(same, bytes=written.bytes, tau_nnz=nnz))
+    commit = secrets.token_hex(16)
+    sigma = records.sigmas.write(outcome.sigma, {"commit": commit}, near=base.sigma)
+    entries = [
+        _rewrite(records, entry, task, sigma, commit)
+        for entry, task in zip(base.entries, outcome.tasks, strict=True)
+    ]  # fmt: skip
     return Proposal(
         base=base.number,
         kind=kind,
-        commit_id=secrets.token_hex(16),
+        commit_id=commit,
         message=_describe(outcome, entries),
         entries=tuple(entries),
         sigma=sigma,
-        statistics=write_sums(records, [task.mask_logits for task in outcome.tasks]),
-        clustering=records.write_json("clustering", outcome.clustering.to_json()),
-        details=_details(records, outcome, entries),
+        statistics=write_sums(records, [task.mask_logits for task in outcome.tasks], commit),
+        clustering=records.write_json("clustering", outcome.clustering.to_json() | {"commit": commit}),
+        details=_details(records, outcome, entries, commit),
     )
 
 
-def write_sums(records: Records, masks: Sequence[Tensors]) -> str:
+def _rewrite(records: Records, entry: TaskEntry, task: TaskState, sigma: SigmaRef, commit: str) -> TaskEntry:
+    """The entry of a task in its new form."""
+    old = records.read_record(entry.record)
+    owner = Owner(entry.name, entry.arrival, commit)
+    written = records.write_task(task, sigma, owner, None, old["info"], old["metrics"])
+    renamed = dataclasses.replace(entry, record=written.record, theta_key=written.theta_key)
+    return dataclasses.replace(renamed, bytes=written.bytes, tau_nnz=_tau_nnz(task))
+
+
+def write_sums(records: Records, masks: Sequence[Tensors], commit: str) -> str:
     """Statistics of these tasks, from nothing."""
     pull: Tensors = {}
     curvature: Tensors = {}
     for mask_logits in masks:
         pull, curvature = add_masks(pull, curvature, mask_logits)
-    return records.write_statistics(pull, curvature)
+    return records.write_statistics(pull, curvature, commit)
+
+
+def _tau_nnz(task: TaskState) -> int:
+    return sum(part.nnz for part in task.tau.values())
 
 
 def _describe(outcome: Consolidation, entries: Sequence[TaskEntry]) -> str:
@@ -131,12 +142,12 @@ def _describe(outcome: Consolidation, entries: Sequence[TaskEntry]) -> str:
     return f"{len(entries)} tasks, {clusters} clusters, tau {outcome.tau_stored:,} -> {after:,} non-zeros"
 
 
-def _details(records: Records, outcome: Consolidation, entries: Sequence[TaskEntry]) -> dict[str, JSON]:
-    report = {name: dataclasses.asdict(part) for name, part in outcome.report.items()}
+def _details(records: Records, outcome: Consolidation, entries: Sequence[TaskEntry], commit: str) -> dict[str, JSON]:
+    parameters = {name: dataclasses.asdict(part) for name, part in outcome.report.items()}
     return {
         "tau_before": outcome.tau_stored,
         "tau_after": sum(entry.tau_nnz for entry in entries),
         "sigma_moved": outcome.sigma_moved,
         "largest_move": outcome.largest_move,
-        "blobs": {"report": records.write_json("consolidation", report)},
+        "blobs": {"report": records.write_json("consolidation", {"commit": commit, "parameters": parameters})},
     }

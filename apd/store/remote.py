@@ -111,14 +111,16 @@ class RemoteObjects(Objects):
         with self._errors(key):
             self._files.pipe_file(self._path(key), data)
 
-    def size(self, key: str) -> int:
+    def stat(self, key: str) -> Listed:
         """One HEAD; s3fs's own ways to ask also list."""
         path = self._path(key)
         with self._errors(key):
             if self._protocol != "s3":
-                return int(self._files.size(path))
+                info = self._files.info(path)
+                return Listed(key, info["size"], _modified(info))
             bucket, name, _ = self._files.split_path(path)
-            return int(self._files.call_s3("head_object", Bucket=bucket, Key=name)["ContentLength"])
+            head = self._files.call_s3("head_object", Bucket=bucket, Key=name)
+            return Listed(key, head["ContentLength"], _modified(head))
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """A listing, by pages of a thousand."""
@@ -147,6 +149,20 @@ class RemoteObjects(Objects):
         """Reads by ranges, ahead of the caller."""
         with self._errors(key):
             return self._files.open(self._path(key), "rb")  # type: ignore[no-any-return]
+
+    def sweep(self, before: float) -> int:
+        """Abort old uploads in parts, which are kept and paid for until somebody does."""
+        if self._protocol != "s3":
+            return 0
+        bucket, prefix, _ = self._files.split_path(self._root + "/")
+        with self._errors(""):
+            found = self._files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix).get("Uploads", [])
+            old = [upload for upload in found if upload["Initiated"].timestamp() < before]
+            for upload in old:
+                self._files.call_s3(
+                    "abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                )
+        return len(old)
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from apd.config import StreamConfig, from_json, to_json
 from apd.data import TaskInfo
-from apd.errors import AlreadyExists, NotFound, UnknownTask
+from apd.errors import AlreadyExists, NotFound
 from apd.state import FIRST, UNCLUSTERED, Arrival, Clustering, Consolidation, Learned, Snapshot, TaskState, Tensors
 from apd.store import proposals
 from apd.store.attempts import Attempts
@@ -30,11 +30,12 @@ from apd.store.blobs import Blobs, key_of
 from apd.store.commits import Commits
 from apd.store.connect import connect
 from apd.store.evaluations import Measurements
-from apd.store.forget import Forgetting, explain_missing
+from apd.store.forget import Forgetting, Removal
 from apd.store.formats import JSON, decode_document, encode_document
 from apd.store.history import History
 from apd.store.inbox import Inbox, ObjectFolder
 from apd.store.manifest import SigmaRef, TaskEntry, Version, now
+from apd.store.marks import Marks
 from apd.store.objects import Objects, normal_url, stream_name
 from apd.store.proposals import Candidate, Proposal
 from apd.store.records import Records
@@ -50,19 +51,18 @@ class Stream:
         self.url = objects.url
         self.name = stream_name(self.url)
         self.config = config
-        self._storage_options = storage_options
-        self._objects = objects
-        self._blobs = Blobs(objects)
-        self._records = Records(self._blobs)
-        self._history = History(objects, self._blobs)
-        self._commits = Commits(self._history, self._records)
+        self.storage_options = storage_options
+        self.objects = objects
+        self.blobs = Blobs(objects)
+        self.records = Records(self.blobs)
+        self.history = History(objects, self.blobs)
+        self._commits = Commits(self.history, self.records)
         self._attempts = Attempts(objects)
         self.inbox = Inbox(objects, self.head)
         self.evaluations = Measurements(objects, "evaluation")
         self.comparisons = Measurements(objects, "comparison")
         self.sizes = Measurements(objects, "size")
-        self.sizes = Measurements(objects, "size")
-        self._forgetting = Forgetting(objects, self._blobs, self._history, self._records, self.inbox)
+        self.marks = Marks(objects)
 
     @classmethod
     def create(cls, url: str, config: StreamConfig, *, storage_options: Mapping[str, Any] | None = None) -> "Stream":
@@ -74,7 +74,7 @@ class Stream:
         objects.require_put_if_absent()
         stream = cls(objects, config, storage_options)
         first = Version(0, None, "create", f"created {stream.name}", "0" * 32, now())
-        stream._history.create_first(first)
+        stream.history.create_first(first)
         try:
             body = {"config": to_json(config), "created": first.created, "id": secrets.token_hex(16)}
             objects.create(CONFIG, encode_document("stream", body))
@@ -93,30 +93,30 @@ class Stream:
         return cls(objects, from_json(StreamConfig, body["config"]), storage_options)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return functools.partial(Stream.open, self.url, storage_options=self._storage_options), ()
+        return functools.partial(Stream.open, self.url, storage_options=self.storage_options), ()
 
     def head(self) -> Version:
         """The newest version: no listing, the same few requests whatever the number of tasks."""
-        return self._history.head()
+        return self.history.head()
 
     def version(self, number: int) -> Version:
         """Raises NotFound."""
-        return self._history.version(number)
+        return self.history.version(number)
 
     def log(self, newest_first: bool = True, limit: int | None = None) -> Iterator[Version]:
         """The versions, at most `limit` of them."""
-        return self._history.log(newest_first, limit)
+        return self.history.log(newest_first, limit)
 
     def arrival(self, version: Version) -> Arrival:
         """What a task arriving at this version needs to know."""
         if version.sigma is None or version.statistics is None:
             return FIRST
-        pull, curvature = self._records.read_statistics(version.statistics)
+        pull, curvature = self.records.read_statistics(version.statistics)
         return Arrival(self.load_sigma(version.sigma), pull, curvature, len(version.entries))
 
     def load_sigma(self, ref: SigmaRef) -> Tensors:
         """A shared sigma; do not change its tensors, they are kept in memory for the next caller."""
-        return self._records.load_sigma(ref)
+        return self.records.sigmas.load(ref)
 
     def load_task(self, version: Version, name: str) -> TaskState:
         """A task as it was in a version. Raises UnknownTask when it was forgotten since, or was never there."""
@@ -124,36 +124,33 @@ class Stream:
         try:
             return self.load_entry(entry)
         except NotFound as error:
-            reason = explain_missing(self._objects, entry)
-            if reason is None:
-                raise
-            raise UnknownTask(f"{reason}; version {version.number} still lists it") from error
+            raise self.marks.explain(error, entry, version.number) from None
 
     def load_entry(self, entry: TaskEntry) -> TaskState:
         """The task of an entry."""
-        return self._records.load_task(entry.record)
+        return self.records.load_task(entry.record)
 
     def record(self, entry: TaskEntry) -> dict[str, JSON]:
         """The stored record of an entry: digests of its parts, info and metrics."""
-        return self._records.read_record(entry.record)
+        return self.records.read_record(entry.record)
 
     def blob_bytes(self, digest: str) -> int:
         """Size of a blob, as stored."""
-        return self._objects.size(key_of(digest))
+        return self.objects.stat(key_of(digest)).size
 
     def sparse_nnz(self, digest: str) -> int:
         """Non-zeros in a blob of sparse tensors."""
-        return sum(part.nnz for part in self._records.read_sparse(digest).values())
+        return sum(part.nnz for part in self.records.read_sparse(digest).values())
 
     def clustering(self, version: Version) -> Clustering:
         """What the next consolidation starts from."""
         if version.clustering is None:
             return UNCLUSTERED
-        return Clustering.from_json(self._records.read_json("clustering", version.clustering))
+        return Clustering.from_json(self.records.read_json("clustering", version.clustering))
 
     def consolidation_report(self, version: Version) -> JSON:
         """Per parameter, what the consolidation that made this version did."""
-        return self._records.read_json("consolidation", version.details["blobs"]["report"])
+        return self.records.read_json("consolidation", version.details["blobs"]["report"])["parameters"]
 
     def write_candidate(
         self,
@@ -166,7 +163,7 @@ class Stream:
     ) -> Candidate:
         """Store all that a training produced; the candidate names it. `arrival` None: the number of the task's name."""
         number = self.inbox.registration(info.name).number if arrival is None else arrival
-        return proposals.write_candidate(self._records, learned, base, info, number, metrics)
+        return proposals.write_candidate(self.records, learned, base, info, number, metrics)
 
     def commit_candidate(self, candidate: Candidate) -> Version:
         """Make it part of a new version, re-based where others were first; an arrival is never added twice."""
@@ -176,7 +173,7 @@ class Stream:
         self, outcome: Consolidation, *, base: Version, kind: Literal["consolidate", "prune"] = "consolidate"
     ) -> Proposal:
         """Store all tasks in their new form; the proposal names them."""
-        return proposals.write_consolidation(self._records, outcome, base, kind)
+        return proposals.write_consolidation(self.records, outcome, base, kind)
 
     def commit_consolidation(self, proposal: Proposal) -> Version:
         """Make it the head. Raises AlreadyExists when another version came after its base: consolidate again."""
@@ -186,12 +183,14 @@ class Stream:
         """Note a refused proposal and why; returns where."""
         key = f"refused/{proposal.base:08d}-{proposal.commit_id[:8]}.json"
         body = {"reasons": reasons, "proposal": proposal.to_json()}
-        self._objects.put(key, encode_document("refused", body))
-        return self._objects.where(key)
+        self.objects.put(key, encode_document("refused", body))
+        return self.objects.where(key)
 
     def commit_forget(self, name: str) -> Version:
         """A version without the task, every other record untouched; then its blobs and data go from every version."""
-        return self._forgetting.forget(name)
+        version = Forgetting(self.history, self.records).commit(name)
+        Removal(self.objects, self.inbox).remove(version)
+        return version
 
     def task_folder(self, name: str) -> ObjectFolder:
         """The data of an accepted task, to read."""
@@ -219,5 +218,5 @@ class Stream:
 
     def save_report(self, version: int, page: str) -> str:
         """Store a version's report; returns its full name."""
-        self._objects.put(self.report_key(version), page.encode())
-        return self._objects.where(self.report_key(version))
+        self.objects.put(self.report_key(version), page.encode())
+        return self.objects.where(self.report_key(version))

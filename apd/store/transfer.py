@@ -9,7 +9,7 @@ from typing import Any
 from apd.errors import AlreadyExists
 from apd.store.blobs import in_parallel
 from apd.store.connect import connect
-from apd.store.objects import Listed, Objects
+from apd.store.objects import Objects
 from apd.store.stream import CONFIG, Stream
 
 WHOLE = 2**26
@@ -28,24 +28,24 @@ def copy_stream(stream: Stream, url: str, storage_options: Mapping[str, Any] | N
     if target.exists(CONFIG) or strange:
         raise AlreadyExists(f"{target.url} holds {strange[0] if strange else CONFIG} already; choose an empty place")
     target.require_put_if_absent()
-    in_parallel(lambda item: _copy(source, target, item), [item for key, item in listed.items() if key != CONFIG])
+    in_parallel(lambda key: copy_object(source, target, key), [key for key in listed if key != CONFIG])
     target.create(CONFIG, source.read(CONFIG))
     return Stream.open(url, storage_options=storage_options)
 
 
-def _everything(source: Objects) -> dict[str, Listed]:
-    """All objects by key; versions are listed before what they refer to, so that nothing of a listed one is missing."""
-    versions = list(source.list("versions/"))
-    others = [item for item in source.list("") if not item.key.startswith("versions/")]
-    return {item.key: item for item in [*versions, *others]}
+def _everything(source: Objects) -> list[str]:
+    """All keys; versions are listed before what they refer to, so that nothing of a listed one is missing."""
+    versions = [item.key for item in source.list("versions/")]
+    return versions + [item.key for item in source.list("") if not item.key.startswith("versions/")]
 
 
-def _copy(source: Objects, target: Objects, item: Listed) -> None:
-    if item.size <= WHOLE:
-        target.put(item.key, source.read(item.key))
+def copy_object(source: Objects, target: Objects, key: str) -> None:
+    """One object of any size, through this machine."""
+    if source.stat(key).size <= WHOLE:
+        target.put(key, source.read(key))
         return
     with tempfile.NamedTemporaryFile() as file:
-        with source.open(item.key) as data:
+        with source.open(key) as data:
             shutil.copyfileobj(data, file)
         file.flush()
-        target.upload(Path(file.name), item.key)
+        target.upload(Path(file.name), key)

@@ -205,7 +205,7 @@ def test_other_data_under_a_taken_name_is_rejected(stream: Stream, tmp_path: Pat
 
 def test_a_folder_without_its_description_is_incomplete(stream: Stream, tmp_path: Path) -> None:
     folder = write_task_folder(tmp_path / "shoes", "shoes")
-    stream._objects.upload(folder / "train.parquet", "inbox/shoes/train.parquet")
+    stream.objects.upload(folder / "train.parquet", "inbox/shoes/train.parquet")
     assert (stream.inbox.complete(), stream.inbox.incomplete()) == ([], ["shoes"])
 
 
@@ -224,7 +224,7 @@ def test_a_forgotten_task_is_gone_from_every_version(stream: Stream, tmp_path: P
     for number in (2, 3):
         with pytest.raises(UnknownTask, match="'b' was forgotten in version 4"):
             stream.load_task(stream.version(number), "b")
-    assert not any("/b/" in item.key or item.key == "names/b.json" for item in stream._objects.list(""))
+    assert not any("/b/" in item.key or item.key == "names/b.json" for item in stream.objects.list(""))
     assert stream.commit_forget("b").number == 4
 
 

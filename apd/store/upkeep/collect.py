@@ -1,0 +1,124 @@
+"""Garbage collection: remove what no kept version needs.
+
+A version is kept when it is among the newest `keep`, was the head within the grace period (somebody may still be
+reading it), or a saved attempt trains on top of it. Manifests, the tables they name and the reports of consolidations
+are kept for ever, so the history stays whole; of other versions the rest is removed.
+
+Why nothing that is needed can be lost: a blob is written for one commit, and a later version has it only by taking it
+over from the head, which is kept, or from an old version that was pinned first. Versions are marked as collected
+before pins are looked for; a pin that comes later finds the mark and fails, one that was there earlier protects its
+version for the grace period. Blobs younger than that are not touched, so a commit may follow its blobs by as much.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from apd.errors import ConfigError
+from apd.store.blobs import in_parallel
+from apd.store.formats import decode_snapshot
+from apd.store.history import version_key
+from apd.store.manifest import Version
+from apd.store.objects import Listed
+from apd.store.stream import Stream
+from apd.store.upkeep.reach import Reach
+
+DAY = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a collection would do, or did."""
+
+    kept: tuple[int, ...]
+    """Versions that stay whole."""
+    collected: tuple[int, ...]
+    """Versions of which only the manifest stays, those of earlier collections included."""
+    blobs: tuple[Listed, ...]
+    """Blobs to remove."""
+    others: tuple[str, ...]
+    """Keys of old probes and pins, and of attempts at tasks that are learned."""
+
+    @property
+    def bytes(self) -> int:
+        """What the blobs take up."""
+        return sum(blob.size for blob in self.blobs)
+
+
+def plan_collection(stream: Stream, *, keep: int = 10, grace: float = DAY) -> Plan:
+    """What `collect` would remove now. keep: number of newest versions. grace: in seconds."""
+    if keep < 1 or grace < 0:
+        raise ConfigError(f"keep is {keep} and grace {grace}, but must be at least 1 version and 0 seconds")
+    before = stream.objects.clock() - grace
+    versions = list(stream.log(newest_first=False))
+    marked = stream.marks.collected()
+    kept = _kept(stream, versions, keep, before) - marked.keys()
+    others = [version.number for version in versions if version.number not in kept]
+    pinned = {number for number in others if _pinned(stream, number, marked, before)}
+    return Plan(
+        kept=tuple(sorted(kept)),
+        collected=tuple(number for number in others if number not in pinned),
+        blobs=tuple(_unneeded(stream, versions, kept | pinned, before)),
+        others=tuple(_others(stream, versions[-1], before)),
+    )
+
+
+def collect(stream: Stream, *, keep: int = 10, grace: float = DAY) -> Plan:
+    """Remove what is not needed; safe beside commits, readers and other collections. Returns what it did."""
+    marked = stream.marks.collected()
+    for number in plan_collection(stream, keep=keep, grace=grace).collected:
+        if number not in marked:
+            stream.marks.collect(number)
+    plan = plan_collection(stream, keep=keep, grace=grace)
+    in_parallel(stream.objects.delete, [*(blob.key for blob in plan.blobs), *plan.others])
+    stream.inbox.sweep()
+    stream.objects.sweep(stream.objects.clock() - grace)
+    return plan
+
+
+def _kept(stream: Stream, versions: Sequence[Version], keep: int, before: float) -> set[int]:
+    written = {listed.key: listed.modified for listed in stream.objects.list("versions/")}
+    newest = {version.number for version in versions[-keep:]}
+    recent = {
+        version.number
+        for version in versions
+        if written.get(version_key(version.number + 1), before) >= before  # one that is not listed yet is recent
+    }
+    return newest | recent | _bases(stream)
+
+
+def _bases(stream: Stream) -> set[int]:
+    """Versions on top of which a saved attempt trains."""
+    bases = set()
+    for listed in stream.objects.list("attempts/"):
+        _, values = decode_snapshot(stream.objects.read(listed.key), stream.objects.where(listed.key))
+        if isinstance(values.get("base"), int):
+            bases.add(values["base"])
+    return bases
+
+
+def _pinned(stream: Stream, number: int, marked: dict[int, float], before: float) -> bool:
+    """Whether somebody relies on it; a pin cannot be younger than a mark, so old marks need no look."""
+    if marked.get(number, before) < before:
+        return False
+    pinned = stream.marks.pinned_at(number)
+    return pinned is not None and pinned >= before
+
+
+def _unneeded(stream: Stream, versions: Sequence[Version], kept: set[int], before: float) -> Iterator[Listed]:
+    reach = Reach(stream)
+    needed = reach.of_history(versions)
+    for version in versions:
+        if version.number in kept:
+            needed |= reach.of(version)
+    digests = {reference.digest for reference in needed}
+    for listed in stream.objects.list("blobs/"):
+        if listed.key.rsplit("/", 1)[-1] not in digests and listed.modified < before:
+            yield listed
+
+
+def _others(stream: Stream, head: Version, before: float) -> Iterator[str]:
+    for area in ("probes/", "pins/", "attempts/"):
+        for listed in stream.objects.list(area):
+            done = area != "attempts/" or head.has(listed.key.split("/")[1])
+            if done and listed.modified < before:
+                yield listed.key

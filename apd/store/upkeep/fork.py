@@ -1,0 +1,73 @@
+"""A stream of its own that begins as a copy of another at one of its versions."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from apd.config import to_json
+from apd.errors import AlreadyExists, UnknownTask
+from apd.store.blobs import in_parallel, key_of
+from apd.store.connect import connect
+from apd.store.evaluations import Measurements
+from apd.store.formats import encode_document
+from apd.store.history import version_key
+from apd.store.inbox import Registration, arrival_key, claim_key
+from apd.store.manifest import Version, now
+from apd.store.marks import Marks
+from apd.store.stream import CONFIG, Stream
+from apd.store.transfer import copy_object
+from apd.store.upkeep.reach import Reach
+
+
+def fork(stream: Stream, number: int, url: str, *, storage_options: Mapping[str, Any] | None = None) -> Stream:
+    """Copy version `number` with its history, arrivals and data to an empty place, which then goes its own way.
+
+    Of older versions only the manifests are copied: in the fork they count as collected. Its configuration, written
+    last, makes it a stream; interrupted before that, the fork can be started again. Raises AlreadyExists when there
+    is a stream.
+    """
+    version = stream.version(number)
+    stream.marks.pin(number)
+    target = connect(url, storage_options)
+    if target.exists(CONFIG):
+        raise AlreadyExists(f"there is a stream in {target.url} already; fork to another place")
+    target.require_put_if_absent()
+    in_parallel(lambda key: copy_object(stream.objects, target, key), _keys(stream, version))
+    marks = Marks(target)
+    for older in range(number):
+        marks.collect(older)
+    origin = {"url": stream.url, "version": number}
+    body = {"config": to_json(stream.config), "created": now(), "id": secrets.token_hex(16), "forked_from": origin}
+    target.create(CONFIG, encode_document("stream", body))
+    return Stream.open(url, storage_options=storage_options)
+
+
+def _keys(stream: Stream, version: Version) -> list[str]:
+    """Everything the fork consists of."""
+    reach = Reach(stream)
+    history = [stream.version(number) for number in range(version.number + 1)]
+    blobs = {reference.digest for reference in reach.of(version) | reach.of_history(history)}
+    manifests = [version_key(number) for number in range(version.number + 1)]
+    evaluations = [Measurements(stream.objects, "evaluation").key(entry.theta_key) for entry in version.entries]
+    comparisons = [Measurements(stream.objects, "comparison").key(entry.name) for entry in version.entries]
+    optional = [key for key in [*evaluations, *comparisons] if stream.objects.exists(key)]
+    tombs = [listed.key for listed in stream.objects.list("forgotten/")]
+    return [*map(key_of, sorted(blobs)), *_arrivals(stream, version), *optional, *tombs, *manifests]
+
+
+def _arrivals(stream: Stream, version: Version) -> list[str]:
+    """Arrivals up to the last one the version has settled, with names and data; later ones are not the fork's."""
+    last = max(version.watermark, *version.settled, 0)
+    keys = [arrival_key(number) for number in range(1, last + 1)]
+    for arrival in stream.inbox.arrivals(1, last):
+        if _still_named(stream, arrival):
+            keys += [claim_key(arrival.task), *(f"tasks/{arrival.task}/{file}" for file in arrival.files)]
+    return keys
+
+
+def _still_named(stream: Stream, arrival: Registration) -> bool:
+    """Whether the task's name still stands for this arrival: it was not forgotten since."""
+    try:
+        return stream.inbox.registration(arrival.task).number == arrival.number
+    except UnknownTask:
+        return False
