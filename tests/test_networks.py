@@ -124,6 +124,38 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(net.forward(tensors, inputs, False), net.forward(tensors, inputs, False))
 
 
+class Reader(nn.Module):
+    """A recurrent network, which keeps second references to its parameters."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.read = nn.LSTM(6, 5, batch_first=True)
+        self.head = nn.Linear(5, classes)
+
+    def forward(self, x):
+        return self.head(self.read(x)[0][:, -1])
+
+
+class Normed(nn.Sequential):
+    """Weights computed from other tensors, and attention."""
+
+    def __init__(self, classes):
+        normed = torch.nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6))
+        super().__init__(
+            normed, nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), nn.Flatten(), nn.Linear(24, classes)
+        )
+
+
+@pytest.mark.parametrize("build", [Reader, Normed])
+def test_modules_that_treat_their_parameters_in_ways_of_their_own(build):
+    net, inputs = of_module(build, (4, 6)), torch.rand(3, 4, 6)
+    tensors = {name: tensor * 1.5 for name, tensor in net.initial(2, 0).items()}
+    module = build(2).eval()
+    module.load_state_dict(tensors)
+    with torch.no_grad():
+        assert torch.allclose(net.forward(tensors, inputs, False), module(inputs), atol=1e-6)
+
+
 class Odd(nn.Module):
     """A tied weight, a buffer outside the state dict that forward changes, and a head of three tensors."""
 

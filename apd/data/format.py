@@ -5,7 +5,7 @@
              test.parquet          for the reported accuracy; held out of train as well where absent
              task.json             written last: a folder without it is not a task yet
 
-Each Parquet file has exactly two columns and no nulls; row groups are small enough to stream (at most 4,096 rows):
+Each Parquet file has exactly two columns and no nulls; it is read a few rows at a time, whatever its row groups:
 
     input   fixed-size list of uint8 or float32: one input, flattened row-major (pictures: channels, height, width);
             float32 values are finite

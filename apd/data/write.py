@@ -28,8 +28,12 @@ def write_task(
     `task.json`, and the next call overwrites it. DataError if the folder holds anything else, or rows break the format.
     """
     check_name(name)
+    if "train" not in splits:
+        raise DataError(f"task {name!r} has splits {sorted(splits)}; expected train at least")
     streams = {split: _begun(split, splits[split]) for split in SPLITS if split in splits}
     shape, dtype = _kind_of_input(streams["train"][0])
+    if classes is not None:
+        TaskInfo(name, tuple(classes), shape, dtype)  # refuses wrong class names before anything is written
     _clear(folder)
     counts: dict[str, Counter[int]] = {}
     for split, (head, rest) in streams.items():
@@ -38,9 +42,8 @@ def write_task(
         write_rows(folder / f"{split}.parquet", checked, prod(shape), dtype)
     names = tuple(_numbered(counts) if classes is None else classes)
     info = TaskInfo(name, names, shape, dtype, {split: f"{split}.parquet" for split in counts})
-    check_counts(
-        info, {split: np.array([found[label] for label in range(len(names))]) for split, found in counts.items()}
-    )
+    labels = range(len(names))
+    check_counts(info, {split: np.array([found[label] for label in labels]) for split, found in counts.items()})
     _write_last(folder / METADATA, info)
     return info
 

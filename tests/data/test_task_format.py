@@ -273,6 +273,14 @@ def test_rows_that_break_the_format_are_not_written_as_a_task(tmp_path, chunks, 
     assert not (tmp_path / "task.json").exists()
 
 
+def test_wrong_class_names_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(TaskRejected, match=r"classes is .* but must be different"):
+        write_task(tmp_path / "new", "shoes", {"train": [rows()]}, "aab")
+    with pytest.raises(DataError, match=r"task 'shoes' has splits \['test'\]; expected train at least"):
+        write_task(tmp_path / "new", "shoes", {"test": [rows()]}, "abc")
+    assert not (tmp_path / "new").exists()
+
+
 def test_unnamed_classes_are_numbered_without_gaps(tmp_path):
     assert write_task(tmp_path / "a", "shoes", {"train": [rows()]}).classes == ("0", "1", "2")
     with pytest.raises(DataError, match=r"found 3 labels from 1 to 3; expected 0..2 without gaps"):

@@ -13,9 +13,10 @@ from apd.config import StreamConfig, import_callable
 from apd.data.format import METADATA, TaskInfo
 from apd.data.packing.arrays import as_inputs
 from apd.data.packing.datasets import pack_dataset
-from apd.data.packing.files import ALIASES, load_arrays, pack_numpy
+from apd.data.packing.files import load_arrays, pack_numpy
 from apd.data.packing.parquet import pack_parquet
 from apd.data.packing.pictures import SUFFIXES, pack_image_folder, picture_file
+from apd.data.packing.samples import ALIASES
 from apd.data.validate import check_fits
 from apd.errors import DataError, TaskRejected
 

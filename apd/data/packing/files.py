@@ -9,14 +9,13 @@ import numpy as np
 
 from apd.data.format import TaskInfo
 from apd.data.packing.arrays import pack_arrays
+from apd.data.packing.samples import ALIASES
 from apd.data.rows import Array
 from apd.errors import DataError
 from apd.state import Shape
 
-ALIASES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
-"""What files of arrays call the splits."""
 PAIRS = (("{}_inputs", "{}_labels"), ("{}_images", "{}_labels"), ("x_{}", "y_{}"), ("{}_x", "{}_y"))
-"""What they call the inputs and labels of one split."""
+"""What files of arrays call the inputs and labels of one split."""
 UNSPLIT = (("inputs", "labels"), ("images", "labels"), ("x", "y"))
 """What they call them where everything is one split, train."""
 

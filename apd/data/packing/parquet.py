@@ -73,19 +73,21 @@ def picture_columns(file: Path, picture: str | None = None, label: str | None = 
 
 
 def _samples(file: Path, columns: PictureColumns, input_shape: Shape) -> Iterator[Sample]:
-    row = 0
+    for row, (picture, label) in enumerate(_records(file, columns)):
+        content = picture["bytes"] if isinstance(picture, dict) else picture
+        place = f"{file}, column {columns.picture!r}, row {row}"
+        if content is None or label is None:
+            raise DataError(f"{place}: found no {'label' if label is None else 'picture bytes'}, expected one")
+        yield picture_bytes(content, input_shape, place), label
+
+
+def _records(file: Path, columns: PictureColumns) -> Iterator[tuple[Any, Any]]:
+    """(picture, label) of each row as they are in the file."""
     with file.open("rb") as source, opened(str(file), source) as parquet:
         batches = parquet.iter_batches(ROWS, columns=[columns.picture, columns.label])
         while (batch := next_batch(str(file), batches)) is not None:
-            for picture, label in zip(
-                *(batch.column(name).to_pylist() for name in (columns.picture, columns.label)), strict=True
-            ):
-                content = picture["bytes"] if isinstance(picture, dict) else picture
-                place = f"{file}, column {columns.picture!r}, row {row}"
-                if content is None or label is None:
-                    raise DataError(f"{place}: found no {'label' if label is None else 'picture bytes'}, expected one")
-                yield picture_bytes(content, input_shape, place), label
-                row += 1
+            for record in batch.to_pylist():
+                yield record[columns.picture], record[columns.label]
 
 
 def _chosen(file: Path, what: str, wanted: str | None, possible: list[str], likely: list[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from apd.data.format import TaskInfo
-from apd.data.packing.samples import Sample, stacked
+from apd.data.packing.samples import ALIASES, Sample, stacked
 from apd.data.rows import Array
 from apd.data.write import write_task
 from apd.errors import DataError
@@ -18,7 +18,6 @@ from apd.state import Shape
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode for a number of channels."""
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-SPLIT_FOLDERS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 
 
 def pack_image_folder(source: Path, folder: Path, name: str, *, input_shape: Shape) -> TaskInfo:
@@ -77,7 +76,7 @@ def _split_folders(source: Path) -> dict[str, Path]:
     names = {path.name for path in _folders(source)}
     if "train" not in names:
         return {"train": source}
-    found = {split: [alias for alias in aliases if alias in names] for split, aliases in SPLIT_FOLDERS.items()}
+    found = {split: [alias for alias in aliases if alias in names] for split, aliases in ALIASES.items()}
     odd = sorted(names - {alias for aliases in found.values() for alias in aliases[:1]})
     if odd:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Single samples gathered into chunks, so that packing never holds more than one row group."""
+"""What packers share: names of splits, and samples gathered into chunks so that one row group is held at most."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,6 +7,8 @@ import numpy as np
 from apd.data.rows import Array, Chunk, rows_at_once
 from apd.errors import DataError
 
+ALIASES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
+"""What files and folders call the splits."""
 Sample = tuple[Array, int]
 """One input and its label."""
 
