@@ -139,6 +139,10 @@ class ConsolidationConfig:
     """What a shared element becomes: the middle of the members' range (no parameter moves further than half the
     tolerance), or their mean (the paper's text)."""
 
+    least_saving: int = 128
+    """A cluster that saves fewer non-zeros than this at a parameter is not formed there: its shared values are an object of
+    their own, some 500 bytes and a request whenever a member is loaded. 1 counts non-zeros alone."""
+
     max_accuracy_drop: float = 0.01
     """A consolidation that costs any task more validation accuracy than this is refused and kept aside."""
 
@@ -146,6 +150,7 @@ class ConsolidationConfig:
         require(self.consolidate_every >= 2, "consolidation.consolidate_every", self.consolidate_every, ">= 2")
         require(self.clusters_per_round >= 1, "consolidation.clusters_per_round", self.clusters_per_round, ">= 1")
         require(self.tolerance >= 0, "consolidation.tolerance", self.tolerance, ">= 0")
+        require(self.least_saving >= 1, "consolidation.least_saving", self.least_saving, ">= 1")
         drop = self.max_accuracy_drop
         require(0 <= drop <= 1, "consolidation.max_accuracy_drop", drop, "in [0, 1]")
 

@@ -192,7 +192,7 @@ class ParameterReport:
     inertia: float | None
     """Sum of squared distances of the full taus to their cluster's mean; None where the earlier clusters stay."""
     refused: int
-    """Clusters of two or more that were not formed because they save nothing; their members have none."""
+    """Clusters of two or more that were not formed because they save too little; their members have none."""
     tau_before: int
     """Non-zeros of all taus on the new sigma, before clusters changed."""
     tau_after: int

@@ -206,7 +206,7 @@ def test_export_is_the_bare_network() -> None:
 
 
 def test_consolidates_every_s_tasks_within_the_tolerance() -> None:
-    learner = new(consolidate_every=2, tolerance=0.02, capacity_per_task=None, max_accuracy_drop=1.0)
+    learner = new(consolidate_every=2, tolerance=0.02, least_saving=1, capacity_per_task=None, max_accuracy_drop=1.0)
     learner.learn("shoes", samples(1))
     before = learner.export("shoes")["body.weight"]
     learner.learn("bags", samples(2))
@@ -216,7 +216,7 @@ def test_consolidates_every_s_tasks_within_the_tolerance() -> None:
 
 
 def test_a_consolidation_that_costs_accuracy_is_refused() -> None:
-    learner = two_tasks(tolerance=100.0, capacity_per_task=0.5, clusters_per_round=1, max_accuracy_drop=0.0)
+    learner = two_tasks(tolerance=100.0, capacity_per_task=None, clusters_per_round=1, max_accuracy_drop=0.0)
     learner.learn("hats", samples(3))
     expected, head = probabilities(learner), learner.stream.head()
     assert learner.consolidate() is None

@@ -26,7 +26,7 @@ class Parameter:
     inertia: float | None = None
     """None where no K-means was run."""
     refused: int = 0
-    """Clusters of two or more that would have saved nothing."""
+    """Clusters of two or more that would have saved too little."""
     moves: tuple[float, ...] = ()
     """Largest absolute change of theta per task; empty where none moved."""
 
@@ -85,7 +85,7 @@ def _formed(
     moves, local_shared, refused = [0.0] * len(tasks), {}, 0
     for cluster, rows in enumerate(groups):
         shared = share([taus[row] for row in rows], config.tolerance, config.centre)
-        if shared is None:
+        if shared is None or shared.saved < config.least_saving:
             refused += len(rows) > 1
             continue
         local_shared[cluster] = shared.local_shared

@@ -20,6 +20,8 @@ class Shared:
     """What every member keeps, in the order given."""
     moves: tuple[float, ...]
     """Largest absolute change of any element per member."""
+    saved: int
+    """Non-zeros of the members' taus before, less those of taus and sigma_g now."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +57,7 @@ def share(taus: Sequence[Sparse], tolerance: float, centre: Centre) -> Shared | 
     places, values = union.indices[shared], centres[shared]
     kept = tuple(without(tau, places) for tau in taus)
     moves = tuple(float(np.abs(values - at(tau, places)).max()) for tau in taus)
-    return Shared(pack(taus[0].shape, places, values), kept, moves)
+    return Shared(pack(taus[0].shape, places, values), kept, moves, int(saved[shared].sum()))
 
 
 def _union(taus: Sequence[Sparse]) -> _Union:

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -14,8 +15,9 @@ from apd.retroactive import re_express
 from apd.state import UNCLUSTERED, Clustering, TaskState, Tensors
 from tests.consolidation.streams import SHAPES, flat_tasks, largest_moves, nonzeros, streams, task
 
+settings = partial(ConsolidationConfig, least_saving=1)
 configs = st.builds(
-    ConsolidationConfig,
+    settings,
     clusters_per_round=st.integers(1, 3),
     tolerance=st.sampled_from([0.0, 0.005, 0.01, 0.1]),
     centre=st.sampled_from(["mean", "mid-range"]),
@@ -74,7 +76,7 @@ def test_clusters_are_their_members(stream: tuple[list[TaskState], Tensors], con
 
 def test_two_pairs_share_what_they_have_in_common() -> None:
     tasks, sigma = flat_tasks(PAIRS)
-    outcome = consolidate(tasks, sigma, UNCLUSTERED, ConsolidationConfig(centre="mean"))
+    outcome = consolidate(tasks, sigma, UNCLUSTERED, settings(centre="mean"))
     part = outcome.report["w"]
     assert sorted(part.members) == [("t0", "t1"), ("t2", "t3")]
     assert (part.tau_before, part.tau_after, part.local_shared_after, part.refused) == (6, 0, 3, 0)
@@ -85,7 +87,7 @@ def test_two_pairs_share_what_they_have_in_common() -> None:
 
 def test_the_same_input_gives_the_same_bits() -> None:
     tasks, sigma = flat_tasks(torch.randn(12, 30, generator=torch.Generator().manual_seed(0)).tolist())
-    first, second = (consolidate(tasks, sigma, UNCLUSTERED, ConsolidationConfig(), seed=5) for _ in range(2))
+    first, second = (consolidate(tasks, sigma, UNCLUSTERED, settings(), seed=5) for _ in range(2))
     assert first.clustering == second.clustering
     assert first.report == second.report
 
@@ -93,7 +95,7 @@ def test_the_same_input_gives_the_same_bits() -> None:
 def test_clusters_of_one_and_a_single_task_keep_their_taus() -> None:
     tasks, sigma = flat_tasks([[1.0, 0.0], [0.0, 1.0]])
     for some in (tasks, tasks[:1]):
-        outcome = consolidate(some, sigma, UNCLUSTERED, ConsolidationConfig(clusters_per_round=5))
+        outcome = consolidate(some, sigma, UNCLUSTERED, settings(clusters_per_round=5))
         assert outcome.clustering.members["w"] == tuple((own.name,) for own in outcome.tasks)
         assert [own.clusters for own in outcome.tasks] == [{}] * len(some)
         assert outcome.report["w"].refused == 0
@@ -103,7 +105,7 @@ def test_clusters_of_one_and_a_single_task_keep_their_taus() -> None:
 @pytest.mark.parametrize("value", [0.0, 0.7])
 def test_identical_taus_are_one_cluster(value: float) -> None:
     tasks, sigma = flat_tasks([[value, 0.0]] * 4)
-    outcome = consolidate(tasks, sigma, UNCLUSTERED, ConsolidationConfig())
+    outcome = consolidate(tasks, sigma, UNCLUSTERED, settings())
     part = outcome.report["w"]
     assert len(outcome.clustering.members["w"]) == 1
     assert (part.tau_after, part.local_shared_after) == (0, int(value != 0))
@@ -113,18 +115,27 @@ def test_identical_taus_are_one_cluster(value: float) -> None:
 
 def test_a_cluster_that_saves_nothing_is_not_formed() -> None:
     tasks, sigma = flat_tasks([[1.0, 0.0], [0.0, 1.0], [9.0, 9.0]])
-    outcome = consolidate(tasks, sigma, UNCLUSTERED, ConsolidationConfig(clusters_per_round=1))
+    outcome = consolidate(tasks, sigma, UNCLUSTERED, settings(clusters_per_round=1))
     assert outcome.report["w"].refused == 1
     assert outcome.report["w"].members == ()
     assert all(own.clusters == {} for own in outcome.tasks)
     assert outcome.clustering.members["w"] == (("t0", "t1", "t2"),)
 
 
+def test_a_cluster_must_save_as_much_as_it_costs_to_keep() -> None:
+    tasks, sigma = flat_tasks([[1.0] * 40] * 4)
+    for least_saving, formed in ((120, 1), (121, 0)):
+        config = ConsolidationConfig(least_saving=least_saving)
+        part = consolidate(tasks, sigma, UNCLUSTERED, config).report["w"]
+        assert (len(part.members), part.refused) == (formed, 1 - formed)
+        assert part.tau_after + part.local_shared_after == (40 if formed else 160)
+
+
 def test_clusters_grow_by_k_each_round_up_to_the_number_of_tasks() -> None:
     tasks, sigma = flat_tasks(torch.eye(5).tolist())
     clustering, counts = UNCLUSTERED, []
     for _ in range(4):
-        clustering = consolidate(tasks, sigma, clustering, ConsolidationConfig(clusters_per_round=2)).clustering
+        clustering = consolidate(tasks, sigma, clustering, settings(clusters_per_round=2)).clustering
         counts.append(len(clustering.members["w"]))
     assert counts == [2, 4, 5, 5]
 
@@ -134,7 +145,7 @@ def test_the_next_round_starts_from_the_previous_clusters() -> None:
     rows = [[0.0, 0.0], [0.0, 1.0], [10.0, 0.0], [10.0, 1.0]]
     tasks, sigma = flat_tasks(rows)
     flat = {"w": (("t0", "t2"), ("t1", "t3"))}
-    config = ConsolidationConfig(clusters_per_round=1)
+    config = settings(clusters_per_round=1)
     for seed in range(5):
         outcome = consolidate(tasks, sigma, Clustering(1, flat), config, seed=seed)
         assert set(outcome.clustering.members["w"]) == set(flat["w"])
@@ -143,8 +154,8 @@ def test_the_next_round_starts_from_the_previous_clusters() -> None:
 def test_earlier_clusters_stay_where_a_new_clustering_costs_more() -> None:
     shared = [[0.5, 0.5, 0.5, own, 0.0] for own in (5.0, 5.1, -5.0, -5.1)]
     tasks, sigma = flat_tasks(shared)
-    once = consolidate(tasks, sigma, UNCLUSTERED, ConsolidationConfig(clusters_per_round=1))
-    twice = consolidate(once.tasks, once.sigma, once.clustering, ConsolidationConfig(clusters_per_round=1))
+    once = consolidate(tasks, sigma, UNCLUSTERED, settings(clusters_per_round=1))
+    twice = consolidate(once.tasks, once.sigma, once.clustering, settings(clusters_per_round=1))
     part = twice.report["w"]
     assert (part.local_shared_before, part.local_shared_after, part.inertia) == (3, 3, None)
     assert twice.clustering.members == once.clustering.members
@@ -153,9 +164,9 @@ def test_earlier_clusters_stay_where_a_new_clustering_costs_more() -> None:
 
 def test_forgotten_tasks_leave_the_clusters() -> None:
     tasks, sigma = flat_tasks(PAIRS)
-    once = consolidate(tasks, sigma, UNCLUSTERED, ConsolidationConfig())
+    once = consolidate(tasks, sigma, UNCLUSTERED, settings())
     left = once.tasks[1:]
-    twice = consolidate(left, sigma, once.clustering, ConsolidationConfig())
+    twice = consolidate(left, sigma, once.clustering, settings())
     names = {name for names in twice.clustering.members["w"] for name in names}
     assert names == {"t1", "t2", "t3"}
     for old, new in zip(left, twice.tasks, strict=True):
@@ -164,7 +175,7 @@ def test_forgotten_tasks_leave_the_clusters() -> None:
 
 def test_tasks_on_one_sigma_are_not_moved_to_another() -> None:
     tasks, sigma = flat_tasks(PAIRS)
-    outcome = consolidate(tasks, sigma, UNCLUSTERED, ConsolidationConfig())
+    outcome = consolidate(tasks, sigma, UNCLUSTERED, settings())
     assert outcome.sigma is sigma
     assert (outcome.sigma_moved, outcome.tau_stored) == (0, 6)
 
@@ -173,12 +184,12 @@ def test_tasks_must_be_there_and_have_different_names() -> None:
     sigma = {"w": torch.zeros(1, 1)}
     twin = task("shoes", sigma, {"w": torch.ones(1, 1)})
     with pytest.raises(StateError, match="different names, found \\['shoes', 'shoes'\\]"):
-        consolidate([twin, twin], sigma, UNCLUSTERED, ConsolidationConfig())
+        consolidate([twin, twin], sigma, UNCLUSTERED, settings())
     with pytest.raises(StateError, match="needs tasks"):
-        consolidate([], sigma, UNCLUSTERED, ConsolidationConfig())
+        consolidate([], sigma, UNCLUSTERED, settings())
 
 
 def test_a_clustering_survives_json() -> None:
     tasks, sigma = flat_tasks(PAIRS)
-    clustering = consolidate(tasks, sigma, UNCLUSTERED, ConsolidationConfig()).clustering
+    clustering = consolidate(tasks, sigma, UNCLUSTERED, settings()).clustering
     assert Clustering.from_json(json.loads(json.dumps(clustering.to_json()))) == clustering
