@@ -37,9 +37,9 @@ assert not {"ray", "prefect"} & set(sys.modules)
 class Small(nn.Module):
     """Two dense layers; the first is shared."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, width: int = 12) -> None:
         super().__init__()
-        self.body, self.head = nn.Linear(16, 12), nn.Linear(12, classes)
+        self.body, self.head = nn.Linear(16, width), nn.Linear(width, classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.head(torch.relu(self.body(inputs.flatten(1))))
@@ -216,8 +216,11 @@ def test_consolidates_every_s_tasks_within_the_tolerance() -> None:
 
 
 def test_a_consolidation_that_costs_accuracy_is_refused() -> None:
-    learner = two_tasks(tolerance=100.0, capacity_per_task=None, clusters_per_round=1, max_accuracy_drop=0.0)
-    learner.learn("hats", samples(3))
+    """Four tasks on a body of three units, all made the same by a tolerance that is no tolerance."""
+    settings = {"tolerance": 100.0, "least_saving": 1, "clusters_per_round": 1, "capacity_per_task": None}
+    learner = Learner(lambda classes: Small(classes, 3), SHAPE, epochs=8, batch_size=10, learning_rate=0.02, **settings)
+    for seed in range(4):
+        learner.learn(f"task-{seed}", samples(seed))
     expected, head = probabilities(learner), learner.stream.head()
     assert learner.consolidate() is None
     assert learner.stream.head() == head
