@@ -121,12 +121,23 @@ def prints(tree: ast.Module) -> Found:
 
 
 def assertions_of_tuples(tree: ast.Module) -> Found:
-    """`assert a, b` passes whatever b is; a second operand that is no text was meant as `assert a == b`."""
+    """`assert a, b` passes whatever b is; unless a is a truth value or b a text, `assert a == b` was meant."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assert) and node.msg is not None and not is_message(node.msg):
-            yield node.lineno, "assert a, b where a == b may have been meant: a message is a text"
+        if isinstance(node, ast.Assert) and node.msg is not None and not (is_truth(node.test) or is_message(node.msg)):
+            yield node.lineno, "assert a, b where a == b may have been meant"
         if isinstance(node, ast.Assert) and isinstance(node.test, ast.Tuple):
             yield node.lineno, "asserts a tuple, which is always true"
+
+
+PREDICATES = {"all", "allclose", "any", "array_equal", "equal", "exists", "isinstance", "issubclass", "startswith"}
+
+
+def is_truth(node: ast.expr) -> bool:
+    """Whether this expression is of a form that gives a bool."""
+    if isinstance(node, ast.Call):
+        return name_of(node.func).rpartition(".")[2] in PREDICATES
+    negation = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+    return negation or isinstance(node, ast.Compare | ast.BoolOp)
 
 
 def is_message(node: ast.expr) -> bool:
@@ -227,6 +238,7 @@ EXAMPLES = [
     (errors_with_constructors, "class StoreError(E):\n 'Doc.'\n code = 1", "class StoreError(E): 'Doc.'"),
     (prints, "print(1)", "console.print(1)"),
     (assertions_of_tuples, "assert a, b", "assert a, 'b'"),
+    (assertions_of_tuples, "assert f(a), b", "assert torch.equal(a, b), name"),
     (assertions_of_tuples, "assert (a, b)", "assert (a == b)"),
     (work_at_import, "logging.basicConfig()", "log = logging.getLogger()"),
 ]
