@@ -46,6 +46,7 @@ def _connect(address: str | None) -> None:
         for name, value in LOCAL.items():
             os.environ.setdefault(name, value)
         ray.init(
+            address="local",  # without it Ray joins whatever cluster was started last on this machine
             include_dashboard=False,
             log_to_driver=False,
             configure_logging=False,
