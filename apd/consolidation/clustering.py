@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from apd.consolidation.embedding import Floats
@@ -57,6 +55,10 @@ def kmeans(points: Floats, centres: Floats) -> tuple[Labels, float]:
 
     The inertia is the sum of squared distances of the points to their cluster's mean. A cluster may end up empty.
     """
+    # scikit-learn takes as long to import as torch, and whoever learns imports this module: only a consolidation pays
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     model = KMeans(len(centres), init=centres, n_init=1, max_iter=1000, tol=0.0, algorithm="lloyd")
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer clusters than asked for are an answer here
