@@ -7,12 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from apd.config import StreamConfig
+from apd.config import ConsolidationConfig, StreamConfig
+from apd.consolidation import consolidate
 from apd.data import TaskInfo
 from apd.state import Arrival, Learned, Sparse, TaskState
 from apd.store import Candidate, Stream, Version
 
 CONFIG = StreamConfig(input_shape=(2,), input_dtype="float32")
+SETTINGS = ConsolidationConfig(tolerance=3.0, clusters_per_round=2, least_saving=1)
 SHAPES = {"first.weight": (4, 2), "second.weight": (3, 4)}
 METRICS = {"validation_accuracy": 0.9, "test_accuracy": 0.8, "seconds": 1.5, "baseline": {"separate": 0.85}}
 
@@ -24,6 +26,13 @@ def info_of(name: str) -> TaskInfo:
 def random_sparse(shape: tuple[int, ...], generator: torch.Generator, density: float = 0.3) -> Sparse:
     kept = torch.rand(shape, generator=generator) < density
     return Sparse.from_dense(torch.randn(shape, generator=generator) * kept)
+
+
+def similar_sparse(shape: tuple[int, ...], generator: torch.Generator, group: int) -> Sparse:
+    """Nearly the same for every task of a group, so that a consolidation has something to share."""
+    common = random_sparse(shape, torch.Generator().manual_seed(99 + group), 0.6)
+    noise = 0.01 * torch.randn(common.nnz, generator=generator)
+    return Sparse(shape, common.indices, common.values + noise)
 
 
 def learned_on(arrival: Arrival, name: str, seed: int = 0) -> Learned:
@@ -39,7 +48,7 @@ def learned_on(arrival: Arrival, name: str, seed: int = 0) -> Learned:
         name=name,
         sigma=sigma,
         mask_logits={key: torch.randn(shape[0], generator=generator) for key, shape in SHAPES.items()},
-        tau={key: random_sparse(shape, generator) for key, shape in SHAPES.items()},
+        tau={key: similar_sparse(shape, generator, seed % 2) for key, shape in SHAPES.items()},
         private={"first.bias": torch.randn(4, generator=generator), "steps": torch.tensor(seed)},
         clusters={},
         local_shared={},
@@ -55,6 +64,13 @@ def candidate_of(stream: Stream, base: Version, name: str, seed: int = 0) -> Can
 
 def learn(stream: Stream, name: str, seed: int = 0) -> Version:
     return stream.commit_candidate(candidate_of(stream, stream.head(), name, seed))
+
+
+def consolidated(stream: Stream) -> Version:
+    head = stream.head()
+    tasks = [stream.load_entry(entry) for entry in head.entries]
+    outcome = consolidate(tasks, stream.load_sigma(head.sigma), stream.clustering(head), SETTINGS)
+    return stream.commit_consolidation(stream.write_consolidation(outcome, base=head))
 
 
 def write_task_folder(folder: Path, name: str, rows: int = 8) -> Path:

@@ -1,0 +1,41 @@
+"""One stream from beginning to end, in every place."""
+
+import time
+from pathlib import Path
+
+from apd.store import Stream
+from apd.store.upkeep import collect, compare, fork, rollback, usage, verify
+from tests.store.same import same_state
+from tests.store.samples import consolidated, info_of, learn, learned_on, write_task_folder
+
+RESOLUTION = 1.1
+"""Seconds after which every server's clock, which may count whole seconds, has moved on."""
+
+
+def test_a_stream_lives(stream: Stream, tmp_path: Path) -> None:
+    folder = stream.inbox.submit(write_task_folder(tmp_path / "a", "a"))
+    stream.inbox.accept(folder, info_of("a"))
+    learned = learned_on(stream.arrival(stream.head()), "a", 1)
+    stream.commit_candidate(stream.write_candidate(learned, base=stream.head(), info=info_of("a"), metrics={}))
+    for seed, name in enumerate("bcd", start=2):
+        learn(stream, name, seed)
+    consolidated(stream)
+    stream.commit_forget("c")
+    states = {name: stream.load_task(stream.head(), name) for name in "abd"}
+
+    assert verify(stream).problems == ()
+    assert [change.change for change in compare(stream, 5, 6)] == ["same", "same", "same", "removed"]
+    time.sleep(RESOLUTION)
+    plan = collect(stream, keep=2, grace=0)
+    assert plan.kept == (5, 6)
+    assert plan.bytes > 0
+    assert verify(stream).problems == ()
+    forked = fork(stream, 6, str(tmp_path / "fork"))
+    version = rollback(stream, 5)
+
+    opened = Stream.open(stream.url)
+    assert opened.head() == version
+    assert all(same_state(opened.load_task(version, name), states[name]) for name in "abd")
+    assert all(same_state(forked.load_task(forked.head(), name), states[name]) for name in "abd")
+    assert verify(opened).problems == verify(forked).problems == ()
+    assert usage(opened).by_task.keys() == {"a", "b", "d"}

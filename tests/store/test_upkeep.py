@@ -1,0 +1,246 @@
+"""Looking after a stream as a whole."""
+
+from pathlib import Path
+
+import pytest
+
+from apd.consolidation import consolidate
+from apd.decomposition import compose
+from apd.errors import AlreadyExists, ConfigError, NotFound, UnknownTask
+from apd.state import Snapshot
+from apd.store import Stream
+from apd.store.upkeep import collect, compare, fork, plan_collection, rollback, usage, verify
+from tests.store.same import same_state
+from tests.store.samples import (
+    CONFIG,
+    SETTINGS,
+    candidate_of,
+    consolidated,
+    info_of,
+    learn,
+    learned_on,
+    write_task_folder,
+)
+
+pytestmark = pytest.mark.parametrize("url", ["folder", "memory"], indirect=True)
+"""What is behind the objects does not matter here; `test_life` runs all of it on every place."""
+
+
+@pytest.fixture
+def grown(stream: Stream, tmp_path: Path) -> Stream:
+    """Four tasks, one with data, a consolidation, a fifth task, an attempt at a sixth, an evaluation."""
+    folder = stream.inbox.submit(write_task_folder(tmp_path / "a", "a"))
+    stream.inbox.accept(folder, info_of("a"))
+    learned = learned_on(stream.arrival(stream.head()), "a", 1)
+    stream.commit_candidate(stream.write_candidate(learned, base=stream.head(), info=info_of("a"), metrics={}))
+    for seed, name in enumerate("bcd", start=2):
+        learn(stream, name, seed)
+    consolidated(stream)
+    learn(stream, "e", 5)
+    stream.save_attempt("f", Snapshot({}, {"epoch": 1}), base=stream.head().number)
+    stream.evaluations.put(stream.head().entry("a").theta_key, {"test_accuracy": 0.7})
+    return stream
+
+
+def everything(stream: Stream) -> dict[str, bytes]:
+    return {listed.key: stream.objects.read(listed.key) for listed in stream.objects.list("")}
+
+
+def test_a_consolidation_is_committed_with_all_tasks_on_one_sigma(stream: Stream) -> None:
+    for seed, name in enumerate("abcd"):
+        learn(stream, name, seed)
+    before = stream.head()
+    version = consolidated(stream)
+    opened = Stream.open(stream.url)
+    assert (version.number, version.kind, len(version.entries)) == (5, "consolidate", 4)
+    assert {opened.record(entry)["sigma"]["base"] for entry in version.entries} == {version.sigma.base}
+    assert any(opened.load_task(version, name).clusters for name in "abcd")
+    for name in "abcd":
+        old, new = compose(opened.load_task(before, name)), compose(opened.load_task(version, name))
+        assert all((old[key] - new[key]).abs().max() <= SETTINGS.tolerance for key in old)
+    assert set(opened.consolidation_report(version)) == {"first.weight", "second.weight"}
+    assert opened.clustering(version).rounds == 1
+    assert opened.arrival(version).earlier == 4
+
+
+def test_a_consolidation_of_an_old_head_is_refused_and_a_repeated_one_is_not(stream: Stream) -> None:
+    for seed, name in enumerate("ab"):
+        learn(stream, name, seed)
+    head = stream.head()
+    tasks = [stream.load_entry(entry) for entry in head.entries]
+    outcome = consolidate(tasks, stream.load_sigma(head.sigma), stream.clustering(head), SETTINGS)
+    first, second = (stream.write_consolidation(outcome, base=head) for _ in range(2))
+    assert stream.commit_consolidation(first).number == 3
+    assert stream.commit_consolidation(first).number == 3
+    with pytest.raises(AlreadyExists, match=r"version 3 .consolidate.*came after version 2"):
+        stream.commit_consolidation(second)
+    assert "refused/00000002-" in stream.set_aside(second, ["task a lost 3 %"])
+    assert verify(stream).problems == ()
+
+
+def test_a_whole_stream_verifies(grown: Stream) -> None:
+    found = verify(grown)
+    assert found.problems == ()
+    assert (found.versions, found.arrivals, found.tasks, found.unneeded) == (7, 5, 9, 5)
+    assert found.clean
+
+
+def test_steps_of_learned_tasks_are_all_that_is_unneeded(grown: Stream) -> None:
+    steps = {grown.record(entry)["step"] for version in grown.log() for entry in version.entries} - {None}
+    plan = plan_collection(grown, keep=10, grace=0)
+    assert {blob.key.rsplit("/", 1)[-1] for blob in plan.blobs} == steps
+
+
+def test_a_plan_removes_nothing(grown: Stream) -> None:
+    before = everything(grown)
+    plan = plan_collection(grown, keep=1, grace=0)
+    assert everything(grown) == before
+    assert plan.bytes > 0
+    assert plan.kept == (6,)
+
+
+def test_a_collection_keeps_what_it_promised(grown: Stream) -> None:
+    states = {name: grown.load_task(grown.head(), name) for name in "abcde"}
+    plan = collect(grown, keep=2, grace=0)
+    assert (plan.kept, plan.collected) == ((5, 6), (0, 1, 2, 3, 4))
+    opened = Stream.open(grown.url)
+    assert all(same_state(opened.load_task(opened.head(), name), states[name]) for name in "abcde")
+    assert [version.number for version in opened.log()] == [6, 5, 4, 3, 2, 1, 0]
+    assert opened.consolidation_report(opened.version(5))
+    found = verify(opened)
+    assert found.problems == ()
+    assert (found.collected, found.unneeded) == (5, 0)
+    with pytest.raises(NotFound, match="version 2 was removed by garbage collection"):
+        opened.load_task(opened.version(2), "b")
+    assert collect(opened, keep=2, grace=0).blobs == ()
+
+
+def test_a_collection_keeps_what_was_head_within_the_grace_period(grown: Stream) -> None:
+    plan = collect(grown, keep=1, grace=3600)
+    assert plan.collected == ()
+    assert plan.blobs == ()
+
+
+def test_a_collection_keeps_what_an_attempt_trains_on(grown: Stream) -> None:
+    grown.save_attempt("f", Snapshot({}, {"epoch": 2}), base=2)
+    assert collect(grown, keep=1, grace=0).kept == (2, 6)
+    assert grown.arrival(Stream.open(grown.url).version(2)).earlier == 2
+
+
+def test_a_pinned_version_survives_and_a_collected_one_cannot_be_pinned(grown: Stream) -> None:
+    grown.marks.pin(1)
+    assert 1 not in collect(grown, keep=1, grace=0.0).kept
+    with pytest.raises(NotFound, match="version 1 was removed"):
+        grown.marks.pin(1)
+
+
+def test_a_pin_that_came_before_the_mark_protects_even_a_marked_version(grown: Stream) -> None:
+    state = grown.load_task(grown.version(1), "a")
+    grown.marks.pin(1)
+    grown.marks.collect(1)
+    plan = plan_collection(grown, keep=1, grace=3600)
+    assert 1 not in plan.collected
+    assert same_state(Stream.open(grown.url).load_task(grown.version(1), "a"), state)
+
+
+def test_a_candidate_written_before_a_collection_still_commits(grown: Stream) -> None:
+    candidate = candidate_of(grown, grown.version(3), "g", 9)
+    collect(grown, keep=1, grace=3600)
+    grown.commit_candidate(candidate)
+    assert verify(grown).problems == ()
+
+
+def test_collection_refuses_nonsense(stream: Stream) -> None:
+    with pytest.raises(ConfigError, match="keep is 0"):
+        collect(stream, keep=0)
+
+
+def test_usage_adds_up(grown: Stream) -> None:
+    found = usage(grown)
+    assert found.total == sum(listed.size for listed in grown.objects.list("")) == sum(found.by_kind.values())
+    assert {"sigma", "tau", "tensors", "record", "versions", "tasks"} <= found.by_kind.keys()
+    assert found.by_task.keys() == set("abcdef")
+    blobs = sum(listed.size for listed in grown.objects.list("blobs/"))
+    assert sum(found.by_version.values()) == blobs - found.by_kind["unneeded"]
+    assert 0 < found.parameters < blobs
+
+
+def test_comparing_versions_says_what_changed(grown: Stream) -> None:
+    changes = {change.task: change for change in compare(grown, 4, 6)}
+    assert changes["e"].change == "added"
+    assert changes["e"].tau_nnz[0] is None
+    assert changes["a"].change == "changed"
+    assert {"tau", "clusters"} <= set(changes["a"].parts)
+    assert "private" not in changes["a"].parts
+    assert [change.change for change in compare(grown, 5, 6)] == [*["same"] * 4, "added"]
+    assert [change.change for change in compare(grown, 6, 5)] == [*["same"] * 4, "removed"]
+
+
+def test_a_rollback_equals_the_old_version(grown: Stream) -> None:
+    old = grown.version(3)
+    states = {name: grown.load_task(old, name) for name in "abc"}
+    version = rollback(grown, 3)
+    assert (version.number, version.kind, version.entries, version.sigma) == (7, "rollback", old.entries, old.sigma)
+    assert version.details["without"] == ["d", "e"]
+    assert all(same_state(Stream.open(grown.url).load_task(version, name), states[name]) for name in "abc")
+    assert grown.inbox.waiting() == []
+    learn(grown, "g", 6)
+    assert verify(grown).problems == ()
+
+
+def test_a_rollback_does_not_bring_back_what_was_forgotten(grown: Stream) -> None:
+    grown.commit_forget("b")
+    version = rollback(grown, 3)
+    assert [entry.name for entry in version.entries] == ["a", "c"]
+    assert grown.arrival(version).earlier == 2
+    with pytest.raises(UnknownTask):
+        version.entry("b")
+    assert verify(grown).problems == ()
+
+
+def test_a_rollback_to_what_is_gone_or_here_is_refused(grown: Stream) -> None:
+    with pytest.raises(ConfigError, match="newest already"):
+        rollback(grown, 6)
+    with pytest.raises(NotFound, match="no version 9"):
+        rollback(grown, 9)
+    collect(grown, keep=1, grace=0)
+    with pytest.raises(NotFound, match="garbage collection"):
+        rollback(grown, 2)
+    assert grown.head().number == 6
+
+
+@pytest.mark.parametrize("number", [3, 6])
+def test_a_fork_goes_its_own_way(grown: Stream, tmp_path: Path, number: int) -> None:
+    source = grown.version(number)
+    before = everything(grown)
+    forked = fork(grown, number, str(tmp_path / "fork"))
+    assert verify(forked).problems == ()
+    assert forked.head().entries == source.entries
+    for entry in source.entries:
+        assert same_state(forked.load_task(forked.head(), entry.name), grown.load_task(source, entry.name))
+    assert forked.task_folder("a").names() == ["task.json", "train.parquet"]
+    learn(forked, "z", 11)
+    assert verify(forked).problems == ()
+    assert forked.head().watermark == source.watermark + 1
+    changed = {key for key, data in everything(grown).items() if before.get(key) != data}
+    assert changed == {f"pins/{number:08d}.json"}
+    with pytest.raises(AlreadyExists, match="fork to another place"):
+        fork(grown, number, str(tmp_path / "fork"))
+
+
+def test_a_fork_of_a_forgotten_task_has_nothing_of_it(grown: Stream, tmp_path: Path) -> None:
+    grown.commit_forget("a")
+    forked = fork(grown, 6, str(tmp_path / "fork"))
+    assert verify(forked).problems == ()
+    with pytest.raises(UnknownTask, match="'a' was forgotten in version 7"):
+        forked.load_task(forked.head(), "a")
+
+
+def test_a_stream_can_forget_every_task_and_begin_again(stream: Stream) -> None:
+    learn(stream, "a", 1)
+    version = stream.commit_forget("a")
+    assert (version.sigma, version.statistics, version.entries) == (None, None, ())
+    learn(stream, "a", 2)
+    assert [entry.arrival for entry in stream.head().entries] == [2]
+    assert verify(stream).problems == ()
+    assert Stream.open(stream.url).config == CONFIG
