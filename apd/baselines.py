@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from apd.adam import Group
 from apd.config import LearningConfig
 from apd.data import Split, TaskData
 from apd.errors import StateError, UnknownTask
-from apd.loop import Leaves, Loop, Progress, bare_accuracy, labelled, trainable, under
+from apd.loop import Loop, Progress, bare_accuracy, labelled, trainable, under
 from apd.networks import Network
 from apd.state import Snapshot, Tensors
 
@@ -52,16 +53,15 @@ class SeparateNetwork(Loop):
         self._buffers = {key: value for key, value in there.items() if key not in parameters}
         body = {key: value for key, value in self._parameters.items() if key in spec.shared}
         private = {key: value for key, value in self._parameters.items() if key not in spec.shared}
-        leaves = Leaves(labelled("body", body), labelled("private", private), labelled("buffer", self._buffers))
-        super().__init__(network, name, data, config, leaves, device)
+        groups = (Group(labelled("body", body), config.weight_decay), Group(labelled("private", private)))
+        super().__init__(network, name, data, config, groups, self._buffers, device)
 
     def _network_tensors(self) -> dict[str, Tensor]:
         return {**self._parameters, **self._buffers}
 
     def _update(self, gradients: Tensors) -> None:
-        for key, parameter in self._parameters.items():
-            parameter.grad = gradients[key]
-        self._adam.step()
+        by_leaf = {leaf: gradients[leaf.split("/", 1)[1]] for leaf in self._live if not leaf.startswith("buffer/")}
+        self._adam.step(by_leaf, [self._rate, self._rate])
 
     def result(self) -> Trained:
         """The kept network; StateError before the last epoch."""

@@ -9,7 +9,7 @@ was never stopped.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from apd.adam import Adam, Group
 from apd.config import LearningConfig, to_json
 from apd.data import Split, TaskData
 from apd.errors import StateError
 from apd.networks import Network
 from apd.state import Snapshot, Tensors
-
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
-"""Adam's constants as published."""
-
-ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
-"""What torch's Adam keeps per tensor."""
 
 LAST_EPOCHS = 5
 """Where no budget says when the support is final, the best of so many last epochs is kept (the paper's protocol)."""
@@ -68,42 +62,30 @@ def bare_accuracy(network: Network, tensors: Tensors, split: Split, batch_size: 
     return float((predicted == split.labels).double().mean())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Leaves:
-    """The tensors that training changes, by unique names, on its device."""
-
-    decayed: Mapping[str, Tensor]
-    """Moved by Adam, with weight decay."""
-    free: Mapping[str, Tensor]
-    """Moved by Adam, without."""
-    buffers: Mapping[str, Tensor]
-    """Moved by the network's own forward."""
-
-    @property
-    def trained(self) -> dict[str, Tensor]:
-        """Those that Adam moves."""
-        return {**self.decayed, **self.free}
-
-    @property
-    def all(self) -> dict[str, Tensor]:
-        """Everything that the kept parameters consist of."""
-        return {**self.trained, **self.buffers}
-
-
 class Loop(ABC):
-    """Epochs of Adam over `Leaves`, keeping those with the best validation accuracy.
+    """Epochs of Adam over groups of named tensors, keeping those with the best validation accuracy.
 
-    A subclass says how its leaves make up a network (`_network_tensors`) and what a gradient by the network's tensors
+    A subclass says how its tensors make up a network (`_network_tensors`) and what a gradient by the network's tensors
     means for them (`_update`).
     """
 
     def __init__(
-        self, network: Network, name: str, data: TaskData, config: LearningConfig, leaves: Leaves, device: str
+        self,
+        network: Network,
+        name: str,
+        data: TaskData,
+        config: LearningConfig,
+        groups: Sequence[Group],
+        buffers: Tensors,
+        device: str,
     ) -> None:
-        """name: of the task, for messages and snapshots. data: at least one training sample."""
+        """name: of the task, for messages and snapshots. groups: what Adam moves; buffers: what `forward` moves."""
         self.network, self.name, self.config, self.device = network, name, config, torch.device(device)
-        self._train, self._validation = (_on(split, self.device) for split in (data.train, data.validation))
-        self._leaves, self._adam = leaves, _adam(leaves, config)
+        self._train, self._validation = data.train.to(device), data.validation.to(device)
+        self._adam = Adam(groups)
+        self._live = {key: tensor for group in groups for key, tensor in group.tensors.items()}
+        self._live |= labelled("buffer", buffers)
+        self._rate = config.learning_rate
         self._epoch, self._seconds = 0, 0.0
         self._kept: dict[str, Tensor] = {}
         self._kept_epoch, self._kept_accuracy = 0, -1.0
@@ -114,7 +96,7 @@ class Loop(ABC):
 
     @abstractmethod
     def _update(self, gradients: Tensors) -> None:
-        """One optimiser step, from the gradients by the network's tensors (no autograd in here)."""
+        """One step of Adam, from the gradients by the network's tensors; autograd is off."""
 
     def _end_epoch(self) -> tuple[float, float]:
         """What follows the last step of an epoch. Returns the objective's penalty terms and the density of tau."""
@@ -140,8 +122,7 @@ class Loop(ABC):
 
     def _train_epoch(self) -> tuple[float, float]:
         config, epoch = self.config, self._epoch
-        for group in self._adam.param_groups:
-            group["lr"] = config.learning_rate * config.learning_rate_decay ** (epoch - 1)
+        self._rate = config.learning_rate * config.learning_rate_decay ** (epoch - 1)
         loss, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(config.seed * 1_000_003 + epoch)
@@ -164,7 +145,7 @@ class Loop(ABC):
     def _keep_best(self, validation_accuracy: float) -> None:
         """Later epochs win ties: they have been refitted for longer."""
         if self._epoch >= self._first_selectable and validation_accuracy >= self._kept_accuracy:
-            self._kept = {name: _copy(tensor) for name, tensor in self._leaves.all.items()}
+            self._kept = {name: _copy(tensor) for name, tensor in self._live.items()}
             self._kept_epoch, self._kept_accuracy = self._epoch, validation_accuracy
 
     def _result_tensors(self) -> dict[str, Tensor]:
@@ -197,9 +178,8 @@ class Loop(ABC):
                 )
         kept = under("kept", snapshot.tensors)
         own = self._resumable()
-        _check_same(
-            own, {name: value for name, value in snapshot.tensors.items() if not name.startswith("kept/")}, self.name
-        )
+        live = {name: value for name, value in snapshot.tensors.items() if not name.startswith("kept/")}
+        _check_same(own, live, self.name)
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(snapshot.tensors[name])
@@ -213,12 +193,7 @@ class Loop(ABC):
 
     def _resumable(self) -> dict[str, Tensor]:
         """The live tensors of a snapshot."""
-        state = {
-            f"adam/{key}/{name}": self._adam.state[t][key]
-            for name, t in self._leaves.trained.items()
-            for key in ADAM_STATE
-        }
-        return self._leaves.all | state
+        return self._live | labelled("adam", self._adam.state)
 
 
 def trainable(network: Network, classes: int) -> set[str]:
@@ -235,24 +210,6 @@ def labelled(label: str, tensors: Tensors) -> dict[str, Tensor]:
 def under(label: str, tensors: Tensors) -> dict[str, Tensor]:
     """The inverse of `labelled`: the tensors that have this label, without it."""
     return {key.removeprefix(f"{label}/"): value for key, value in tensors.items() if key.startswith(f"{label}/")}
-
-
-def _adam(leaves: Leaves, config: LearningConfig) -> torch.optim.Adam:
-    """A fresh Adam whose state is there from the start, so that every snapshot has it."""
-    groups = [
-        {"params": list(leaves.decayed.values()), "weight_decay": config.weight_decay},
-        {"params": list(leaves.free.values()), "weight_decay": 0.0},
-    ]
-    adam = torch.optim.Adam(groups, lr=config.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
-    for tensor in leaves.trained.values():
-        first, second = (torch.zeros_like(tensor, requires_grad=False) for _ in range(2))
-        step = torch.zeros((), device=tensor.device)
-        adam.state[tensor] = dict(zip(ADAM_STATE, (step, first, second), strict=True))
-    return adam
-
-
-def _on(split: Split, device: torch.device) -> Split:
-    return Split(split.inputs.to(device), split.labels.to(device))
 
 
 def _copy(tensor: Tensor) -> Tensor:

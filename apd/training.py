@@ -13,21 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from apd.adam import EPSILON, Group
 from apd.config import LearningConfig
 from apd.data import Split, TaskData
 from apd.decomposition import bare_state, broadcast_mask
-from apd.loop import (
-    BETAS,
-    EPSILON,
-    Leaves,
-    Loop,
-    Progress,
-    bare_accuracy,
-    bare_logits,
-    labelled,
-    trainable,
-    under,
-)
+from apd.loop import Loop, Progress, bare_accuracy, bare_logits, labelled, trainable, under
 from apd.networks import Network
 from apd.objective import delta_price, mask_gradient, penalty, price_gradient, sigma_carries
 from apd.prox import preconditioned_threshold, soft_threshold
@@ -80,11 +70,12 @@ class Fit(Loop):
         self._buffers = {key: value for key, value in there.items() if key not in parameters}
         self._schedule = _schedule(config) if self._base else None
         self._support = {key: torch.ones_like(value) for key, value in self._shared.items()} if self._schedule else {}
-        super().__init__(network, name, data, config, self._make_leaves(), device)
-
-    def _make_leaves(self) -> Leaves:
-        decayed = labelled("shared", self._shared) | labelled("mask_logits", self._logits)
-        return Leaves(decayed, labelled("private", self._private), labelled("buffer", self._buffers))
+        groups = (
+            Group(labelled("shared", self._shared), config.weight_decay),
+            Group(labelled("mask_logits", self._logits), config.weight_decay),
+            Group(labelled("private", self._private)),
+        )
+        super().__init__(network, name, data, config, groups, self._buffers, device)
 
     @torch.no_grad()
     def _network_tensors(self) -> dict[str, Tensor]:
@@ -97,33 +88,30 @@ class Fit(Loop):
         return {**self._theta, **self._private, **self._buffers}
 
     def _update(self, gradients: Tensors) -> None:
-        for key, value in self._private.items():
-            value.grad = gradients[key]
+        by_leaf = {f"private/{key}": gradients[key] for key in self._private}
         for key in self._shared:
-            self._chain(key, gradients[key])
-        self._adam.step()
+            by_leaf[f"shared/{key}"], by_leaf[f"mask_logits/{key}"] = self._chain(key, gradients[key])
+        self._adam.step(by_leaf, [self._rate, self._rate, self._rate])
         for key, support in self._support.items():
             self._shared[key] *= support
         if self.config.sparsity and self._base:
             for key in self._shared:
                 self._shrink(key)
 
-    def _chain(self, key: str, gradient: Tensor) -> None:
-        """From the gradient by theta to those by sigma or tau, and by the mask logits."""
+    def _chain(self, key: str, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """From the gradient by theta to that by tau (first task: sigma) and that by the mask logits."""
         shared, mask = self._shared[key], torch.sigmoid(self._logits[key])
         by_logits = mask_gradient(gradient, self._base.get(key, shared), mask)
         if self._base and self.config.sparsity and key in self._pull:
             by_logits += price_gradient(shared, mask, self._pull[key], self.config.sparsity)
-        self._logits[key].grad = by_logits
-        shared.grad = gradient if self._base else gradient * broadcast_mask(mask, shared.ndim)
+        return gradient if self._base else gradient * broadcast_mask(mask, shared.ndim), by_logits
 
     def _shrink(self, key: str) -> None:
         """The proximal step of the l1 term, in Adam's metric."""
-        tau, state = self._shared[key], self._adam.state[self._shared[key]]
-        second_moment = state["exp_avg_sq"] / (1 - BETAS[1] ** state["step"])
+        tau = self._shared[key]
         weight = self.config.sparsity * delta_price(tau, self._logits[key], self._pull.get(key))
-        rate = self._adam.param_groups[0]["lr"]
-        tau.copy_(soft_threshold(tau, preconditioned_threshold(weight, second_moment, rate, EPSILON)))
+        moment = self._adam.second_moment(f"shared/{key}")
+        tau.copy_(soft_threshold(tau, preconditioned_threshold(weight, moment, self._rate, EPSILON)))
 
     def _end_epoch(self) -> tuple[float, float]:
         if self._schedule and self._schedule.first <= self._epoch <= self._schedule.last:
@@ -155,8 +143,7 @@ class Fit(Loop):
         logits, private = under("mask_logits", kept), under("private", kept) | under("buffer", kept)
         sigma, tau, step = self._split(under("shared", kept), logits)
         task = TaskState(self.name, sigma, logits, tau, private, clusters={}, local_shared={})
-        held = Split(self._validation.inputs.cpu(), self._validation.labels.cpu())
-        return Learned(task, step, self._kept_epoch, accuracy(self.network, task, held))
+        return Learned(task, step, self._kept_epoch, accuracy(self.network, task, self._validation.to("cpu")))
 
     def _split(self, shared: Tensors, logits: Tensors) -> tuple[Tensors, dict[str, Sparse], dict[str, Sparse]]:
         """sigma, tau and the step of sigma: each output unit's change goes to whichever carries it for less."""

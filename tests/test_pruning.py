@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +12,7 @@ from apd.pruning import Schedule, largest
 def test_density_only_falls_and_ends_at_the_budget(epochs, budget, one, other):
     schedule = Schedule.over(epochs, budget, min(one, other), max(one, other))
     densities = [schedule.density(epoch) for epoch in range(1, epochs + 1)]
-    assert all(later <= earlier for earlier, later in zip(densities, densities[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(densities))
     assert densities[-1] == budget
     assert schedule.density(schedule.last) == budget
 

@@ -1,6 +1,7 @@
-"""The update of earlier tasks, against the paper's objectives (2) and (3) written naively and differentiated by autograd."""
+"""The update of earlier tasks, against the paper's objectives (2) and (3), written naively, and autograd."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def test_no_half_round_of_alternation_raises_the_objective(seed, count, l1, l2):
         values.append(naive_objective(sigma, taus, masks, thetas, l1, l2))
         sigma = DriftStatistics.of(zip(thetas, taus, masks, strict=True)).minimiser()
         values.append(naive_objective(sigma, taus, masks, thetas, l1, l2))
-    assert all(after <= before + 1e-9 for before, after in zip(values, values[1:], strict=False))
+    assert all(after <= before + 1e-9 for before, after in pairwise(values))
 
 
 @given(seeds, counts, st.floats(-3, 3))
