@@ -27,9 +27,10 @@ from flows.run import run
 CONFIG = StreamConfig(
     input_shape=(1, 8, 8),
     network=NetworkConfig("mlp", {"hidden": [512, 256]}),
-    learning=LearningConfig(epochs=15, batch_size=32, capacity_per_task=0.02),
-    consolidation=ConsolidationConfig(consolidate_every=5, clusters_per_round=2),
+    learning=LearningConfig(epochs=30, batch_size=32, learning_rate=1e-2, capacity_per_task=0.01),
+    consolidation=ConsolidationConfig(consolidate_every=5, clusters_per_round=2, tolerance=0.1, centre="mid-range"),
 )
+"""Chosen on the validation data of the first seven tasks, two seeds: 98.3 % there, separate networks 98.8 %."""
 
 
 def demo(folder: Path) -> None:
