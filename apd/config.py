@@ -176,7 +176,7 @@ class SplitConfig:
 
 @dataclass(frozen=True, slots=True)
 class ResourceConfig:
-    """What one training actor asks of the Ray cluster."""
+    """What one training actor asks of the Ray cluster, and how many there are at a time."""
 
     num_cpus: float = 1.0
     """CPUs per actor; one torch thread each."""
@@ -190,10 +190,15 @@ class ResourceConfig:
     custom: Mapping[str, float] = field(default_factory=dict)
     """Custom Ray resources per actor."""
 
+    max_parallel: int = 1
+    """Tasks that train at the same time when several wait; 1 learns them strictly one after another. It alone decides
+    on which version a task is trained, so the outcome is the same on every cluster: too few nodes only take longer."""
+
     save_every: float = 20.0
     """Seconds of training after which an attempt is saved, at the end of the epoch."""
 
     def __post_init__(self) -> None:
+        require(self.max_parallel >= 1, "resources.max_parallel", self.max_parallel, ">= 1")
         require(self.save_every >= 0, "resources.save_every", self.save_every, ">= 0")
         require(self.num_cpus > 0, "resources.num_cpus", self.num_cpus, "> 0")
         require(self.num_gpus >= 0, "resources.num_gpus", self.num_gpus, ">= 0")

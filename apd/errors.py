@@ -14,7 +14,8 @@
     │   ├── UnknownSchema      written by a newer (or never released) format
     │   ├── Unreachable        the server refuses, is gone, or the disk is full
     │   └── UnsafeStore        the server does not honour put-if-absent
-    └── ClusterError           Ray: resources, versions, lost workers
+    └── ClusterError           Ray: resources, versions, connections
+        └── WorkerLost         an actor, its process or its node died; trying again may help
 
 Each takes one string, so that it survives a Ray or Prefect process boundary. The string names the place, what was
 found, what was expected, and where it is known, what to do.
@@ -78,4 +79,8 @@ class UnsafeStore(StoreError):
 
 
 class ClusterError(ApdError):
-    """The Ray cluster lacks a resource, has other versions, or lost a worker too often."""
+    """The Ray cluster cannot be reached, lacks a resource, or runs other versions."""
+
+
+class WorkerLost(ClusterError):
+    """An actor, its process or its node died, or ran out of memory, before its work was finished."""

@@ -21,7 +21,7 @@ def learn(stream: str, task: str) -> int | None:
         Number of the new version; None when the task had been learned before.
     """
     with cluster(stream):
-        candidate = steps.train(stream, task)
+        candidate = steps.train(stream, task, steps.decide_base(stream, task))
         if candidate is None:
             return None
         version = steps.commit(stream, candidate)

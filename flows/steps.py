@@ -5,6 +5,7 @@ storage that cannot be reached for a while, and a Ray worker that was lost. Ever
 is cached: every step is idempotent through the store, which knows better than a hash of inputs what was done.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar, cast
@@ -18,7 +19,7 @@ from prefect.tasks import Task
 
 from apd import actors, overview
 from apd.data import validate_task
-from apd.errors import ClusterError, TaskRejected, Unreachable
+from apd.errors import StateError, TaskRejected, Unreachable, WorkerLost
 from apd.report.page import html
 from apd.report.tables import markdown
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
@@ -27,7 +28,7 @@ from flows.names import artifact_key
 
 P = ParamSpec("P")
 R = TypeVar("R")
-PASSING = (Unreachable, ClusterError, ConnectionError, TimeoutError)
+PASSING = (Unreachable, WorkerLost, ConnectionError, TimeoutError)
 
 
 def passes(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -74,15 +75,22 @@ def list_waiting(url: str) -> list[str]:
     return [arrival.task for arrival in Stream.open(url).inbox.waiting()]
 
 
+@step("decide base")
+def decide_base(url: str, name: str) -> int:
+    """Number of the version the task is trained on: the head, unless an interrupted run decided it before."""
+    stream = Stream.open(url)
+    return stream.begin_attempt(name, stream.head().number)
+
+
 @step("train", retries=4, delay=5)
-def train(url: str, name: str) -> Candidate | None:
+def train(url: str, name: str, base: int) -> Candidate | None:
     """Train a task on a Ray actor; None when the head has it. Every epoch goes to the log and the progress bar."""
     stream = Stream.open(url)
-    head = stream.head()
-    if head.has(name):
+    if stream.head().has(name):
         return None
-    work = actors.events(actors.Trainer, "learn", url, name, head.number, resources=stream.config.resources)
-    return _watch(work, stream.name, name)
+    work = actors.events(actors.Trainer, "learn", stream.url, name, base, resources=stream.config.resources)
+    with contextlib.closing(work):
+        return _watch(work, stream.name, name)
 
 
 def progress_bar(description: str, key: str) -> Callable[[float], object]:
@@ -106,7 +114,7 @@ def _watch(work: Iterator[Progress | Candidate], stream: str, name: str) -> Cand
             "%s: epoch %d/%d  loss %.3f  validation accuracy %.1f %%  tau %.2f %% of P",
             *(name, event.epoch, event.epochs, event.loss, 100 * event.validation_accuracy, 100 * event.tau_density),
         )
-    raise ClusterError(f"the actor training {name} ended without a result")
+    raise StateError(f"the training of {name} ended without a result")
 
 
 @step("commit")
@@ -145,7 +153,7 @@ def measure(stream: Stream, entries: tuple[TaskEntry, ...], again: bool) -> list
 def cluster(url: str, version: int) -> Proposal:
     """Cluster the taus of a version on a Ray actor; the proposal is in the store, not yet part of a version."""
     stream = Stream.open(url)
-    work = actors.events(actors.Consolidator, "propose", url, version, resources=stream.config.resources)
+    work = actors.events(actors.Consolidator, "propose", stream.url, version, resources=stream.config.resources)
     proposals: list[Proposal] = list(work)
     return proposals[0]
 

@@ -1,23 +1,21 @@
 """The kinds of heavy work: plain classes that open the stream where they run, take names, and yield small results."""
 
+import functools
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from apd.actors.versions import Versions, require_versions
 from apd.baselines import FineTuning, SeparateNetwork
 from apd.data import TaskData, load_task
-from apd.errors import StateError
+from apd.errors import StateError, StoreError
 from apd.loop import bare_accuracy
 from apd.networks import Network, from_config
 from apd.store import Candidate, Proposal, Stream, TaskEntry
 from apd.training import Fit, Progress, accuracy
-
-
-def device() -> str:
-    """Where this process computes: its GPU when Ray gave it one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +36,31 @@ class Worker:
     """What every kind of work has: the stream, its network, one torch thread (processes are the parallelism)."""
 
     def __init__(self, url: str) -> None:
+        """Nothing can fail here: what an actor's constructor raises does not reach its caller as itself."""
         torch.set_num_threads(1)
-        self.stream = Stream.open(url)
-        self.network: Network = from_config(self.stream.config)
+        self.url = url
+
+    @functools.cached_property
+    def stream(self) -> Stream:
+        """The stream; the errors of a store that this node cannot reach name the node."""
+        try:
+            return Stream.open(self.url)
+        except StoreError as error:
+            raise type(error)(f"node {socket.gethostname()}: {error}") from error
+
+    @functools.cached_property
+    def network(self) -> Network:
+        """The network that the stream's configuration names."""
+        return from_config(self.stream.config)
+
+    @property
+    def device(self) -> str:
+        """Where it computes: on a GPU if the stream asks for one and this node's torch can use it."""
+        return "cuda" if self.stream.config.resources.num_gpus and torch.cuda.is_available() else "cpu"
+
+    def expect(self, versions: Versions, host: str) -> None:
+        """Raise ClusterError unless this process runs the same versions as the driver on that host."""
+        require_versions(versions, host)
 
     def measure(self, entry: TaskEntry, data: TaskData) -> Evaluation:
         """Accuracy of a task as it is stored, recorded under its theta key."""
@@ -60,38 +80,45 @@ class Trainer(Worker):
     """Learns one task; resumes the attempt that an earlier trainer of the task left behind."""
 
     def learn(self, task: str, base: int) -> Iterator[Progress | Candidate]:
-        """Train on top of version `base`, or of the one the attempt began from; yield every epoch, then the result.
+        """Train on top of version `base`, from where an attempt on it ended; yield every epoch, then the result.
 
         Everything the result refers to is in the store when it is yielded; committing it is the caller's part.
         """
         started, stream = time.monotonic(), self.stream
-        attempt = stream.load_attempt(task)
-        version = stream.version(attempt.values["base"] if attempt else base)
-        data = self._data(task)
-        info = stream.task_info(task)
-        learning = stream.config.learning
-        fit = Fit(self.network, task, len(info.classes), data, stream.arrival(version), learning, device=device())
-        spent = 0.0
-        if attempt:
-            fit.restore(attempt)
-            spent = attempt.values["seconds"]
-        saved = time.monotonic()
-        for progress in fit.epochs():
-            yield progress
-            if time.monotonic() - saved >= stream.config.resources.save_every:
-                seconds = spent + time.monotonic() - started
-                stream.save_attempt(task, fit.snapshot(), base=version.number, seconds=seconds)
-                saved = time.monotonic()
+        version, info, data = stream.version(base), stream.task_info(task), self._data(task)
+        arrival = stream.arrival(version)
+        fit = Fit(self.network, task, len(info.classes), data, arrival, stream.config.learning, device=self.device)
+        started -= self._resume(fit, task, base)
+        yield from self._epochs(fit, task, base, started)
         learned = fit.result()
         metrics = {
             "validation_accuracy": learned.validation_accuracy,
             "test_accuracy": accuracy(self.network, learned.task, data.test),
             "best_epoch": learned.best_epoch,
-            "seconds": spent + time.monotonic() - started,
+            "device": self.device,
+            "seconds": time.monotonic() - started,
         }
         candidate = stream.write_candidate(learned, base=version, info=info, metrics=metrics)
         self.measure(candidate.entry, data)
         yield candidate
+
+    def _resume(self, fit: Fit, task: str, base: int) -> float:
+        """Restore the attempt on this base, if there is one; returns the seconds that were spent on it."""
+        attempt = self.stream.load_attempt(task)
+        if attempt is None or attempt.values["base"] != base:
+            return 0.0
+        fit.restore(attempt)
+        return float(attempt.values["seconds_spent"])
+
+    def _epochs(self, fit: Fit, task: str, base: int, started: float) -> Iterator[Progress]:
+        """Train to the end, saving the attempt as often as the stream wants it."""
+        saved, every = time.monotonic(), self.stream.config.resources.save_every
+        for progress in fit.epochs():
+            yield progress
+            if time.monotonic() - saved >= every:
+                spent = time.monotonic() - started
+                self.stream.save_attempt(task, fit.snapshot(), base=base, seconds_spent=spent)
+                saved = time.monotonic()
 
 
 class Evaluator(Worker):
@@ -129,12 +156,13 @@ class Consolidator(Worker):
 class Comparer(Worker):
     """Trains beside APD what people would use otherwise, on the same data with the same budget."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._tuned = FineTuning(self.network, self.stream.config.learning, device=device())
+    @functools.cached_property
+    def _tuned(self) -> FineTuning:
+        tuned = FineTuning(self.network, self.stream.config.learning, device=self.device)
         snapshot = self.stream.load_attempt(COMPARISON)
         if snapshot:
-            self._tuned.restore(snapshot)
+            tuned.restore(snapshot)
+        return tuned
 
     def compare(self, task: str) -> None:
         """A separate network for this task, and one more round of fine-tuning; recorded in the store, once."""
@@ -150,7 +178,7 @@ class Comparer(Worker):
         self.stream.comparisons.put(task, {"separate": separate, "fine_tuning": tuned})
 
     def _separate(self, task: str, classes: int, data: TaskData) -> float:
-        training = SeparateNetwork(self.network, task, classes, data, self.stream.config.learning, device=device())
+        training = SeparateNetwork(self.network, task, classes, data, self.stream.config.learning, device=self.device)
         for _ in training.epochs():
             pass
         return bare_accuracy(self.network, training.result().tensors, data.test)

@@ -200,6 +200,10 @@ class Stream:
         """The description of an accepted task."""
         return self.inbox.registration(name).info
 
+    def begin_attempt(self, task: str, base: int) -> int:
+        """The version that the task is trained on: `base`, or what an earlier attempt at it decided."""
+        return self._attempts.begin(task, base)
+
     def save_attempt(self, task: str, snapshot: Snapshot, **extra: JSON) -> None:
         """Save where a training is; `extra` is kept with the snapshot's values."""
         self._attempts.save(task, snapshot, extra)

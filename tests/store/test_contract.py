@@ -163,6 +163,14 @@ def test_an_attempt_is_replaced_loaded_and_cleared(stream: Stream) -> None:
     assert stream.load_attempt("a") is None
 
 
+def test_the_base_of_an_attempt_is_decided_once_until_it_is_cleared(stream: Stream) -> None:
+    assert stream.begin_attempt("a", 3) == 3
+    assert Stream.open(stream.url).begin_attempt("a", 7) == 3
+    assert stream.begin_attempt("b", 7) == 7
+    stream.clear_attempt("a")
+    assert stream.begin_attempt("a", 8) == 8
+
+
 def test_evaluations_are_kept_by_theta_key(stream: Stream) -> None:
     assert stream.evaluations.get("0" * 64) is None
     stream.evaluations.put("0" * 64, {"test_accuracy": 0.5})

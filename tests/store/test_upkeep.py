@@ -37,7 +37,8 @@ def grown(stream: Stream, tmp_path: Path) -> Stream:
         learn(stream, name, seed)
     consolidated(stream)
     learn(stream, "e", 5)
-    stream.save_attempt("f", Snapshot({}, {"epoch": 1}), base=stream.head().number)
+    stream.begin_attempt("f", stream.head().number)
+    stream.save_attempt("f", Snapshot({}, {"epoch": 1}))
     stream.evaluations.put(stream.head().entry("a").theta_key, {"test_accuracy": 0.7})
     return stream
 
@@ -122,7 +123,7 @@ def test_a_collection_keeps_what_was_head_within_the_grace_period(grown: Stream)
 
 
 def test_a_collection_keeps_what_an_attempt_trains_on(grown: Stream) -> None:
-    grown.save_attempt("f", Snapshot({}, {"epoch": 2}), base=2)
+    assert grown.begin_attempt("g", 2) == 2
     assert collect(grown, keep=1, grace=0).kept == (2, 6)
     assert grown.arrival(Stream.open(grown.url).version(2)).earlier == 2
 

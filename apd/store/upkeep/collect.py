@@ -1,7 +1,7 @@
 """Garbage collection: remove what no kept version needs.
 
 A version is kept when it is among the newest `keep`, was the head within the grace period (somebody may still be
-reading it), or a saved attempt trains on top of it. Manifests, the tables they name and the reports of consolidations
+reading it), or a task is being trained on top of it. Manifests, the tables they name and the reports of consolidations
 are kept for ever, so the history stays whole; of other versions the rest is removed.
 
 Why nothing that is needed can be lost: a blob is written for one commit, and a later version has it only by taking it
@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from apd.errors import ConfigError
+from apd.store.attempts import decode_base
 from apd.store.blobs import in_parallel
-from apd.store.formats import decode_snapshot
 from apd.store.history import version_key
 from apd.store.manifest import Version
-from apd.store.objects import Listed
+from apd.store.objects import Listed, fetch_if_there
 from apd.store.stream import Stream
 from apd.store.upkeep.reach import Reach
 
@@ -87,13 +87,12 @@ def _kept(stream: Stream, versions: Sequence[Version], keep: int, before: float)
 
 
 def _bases(stream: Stream) -> set[int]:
-    """Versions on top of which a saved attempt trains."""
-    bases = set()
-    for listed in stream.objects.list("attempts/"):
-        _, values = decode_snapshot(stream.objects.read(listed.key), stream.objects.where(listed.key))
-        if isinstance(values.get("base"), int):
-            bases.add(values["base"])
-    return bases
+    """Versions on top of which a task is trained."""
+    keys = [listed.key for listed in stream.objects.list("attempts/") if listed.key.endswith("/base.json")]
+    found = in_parallel(lambda key: fetch_if_there(stream.objects, key), keys)
+    return {
+        decode_base(data, stream.objects.where(key)) for key, data in zip(keys, found, strict=True) if data is not None
+    }
 
 
 def _pinned(stream: Stream, number: int, marked: dict[int, float], before: float) -> bool:

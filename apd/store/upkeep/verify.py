@@ -6,6 +6,7 @@ from typing import Any
 
 from apd.errors import ApdError
 from apd.state import Clustering
+from apd.store.attempts import decode_base
 from apd.store.blobs import in_parallel, key_of
 from apd.store.formats import decode_document, decode_snapshot
 from apd.store.history import HINT
@@ -198,7 +199,8 @@ class _Check:
             self._try(self._attempt, listed.key)
 
     def _attempt(self, key: str) -> None:
-        decode_snapshot(self._stream.objects.read(key), self._stream.objects.where(key))
+        decode = decode_base if key.endswith("/base.json") else decode_snapshot
+        decode(self._stream.objects.read(key), self._stream.objects.where(key))
 
 
 def _names(stream: Stream, area: str) -> list[str]:

@@ -1,0 +1,109 @@
+"""One actor for each piece of work, there for as long as the work and no longer.
+
+Retries belong to the caller: Ray restarts nothing here, so a body never runs twice behind the caller's back. Errors of
+ours come back as themselves. What an actor, its process or its node died of is a WorkerLost.
+"""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import ray
+from ray import exceptions
+
+from apd.actors.resources import actor_options, check_resources
+from apd.actors.versions import versions
+from apd.config import ResourceConfig
+from apd.errors import ApdError, ClusterError, WorkerLost
+
+LOST = (
+    exceptions.RayActorError,
+    exceptions.WorkerCrashedError,
+    exceptions.NodeDiedError,
+    exceptions.OutOfMemoryError,
+    exceptions.ObjectLostError,
+    exceptions.RaySystemError,
+    exceptions.LocalRayletDiedError,
+)
+"""What Ray raises when a process or a node is gone."""
+
+_alive: dict[str, Any] = {}
+"""The actors of this process, by id."""
+
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def actor(kind: type, url: str, resources: ResourceConfig) -> Iterator[Any]:
+    """An actor of this kind on the stream, for the time of the block; it is killed when the block ends, however.
+
+    Raises ClusterError when there is no connection, no node that is large enough, or its node runs other versions.
+    """
+    if not ray.is_initialized():
+        raise ClusterError("there is no connection to Ray; work is done inside `with cluster(...)`")
+    check_resources(resources)
+    handle: Any = ray.remote(kind).options(**actor_options(resources)).remote(url)
+    name = handle._actor_id.hex()
+    with _lock:
+        _alive[name] = handle
+    try:
+        result_of(handle.expect.remote(versions(), socket.gethostname()), name)
+        yield handle
+    finally:
+        _release(name)
+
+
+def _release(name: str) -> None:
+    with _lock:
+        handle = _alive.pop(name, None)
+    if handle is not None and ray.is_initialized():
+        ray.kill(handle)
+
+
+def release_all() -> None:
+    """Kill every actor of this process; who waits for one, in whatever thread, gets a ClusterError."""
+    for name in list(_alive):
+        _release(name)
+
+
+def events(kind: type, method: str, url: str, *arguments: Any, resources: ResourceConfig) -> Generator[Any, None, None]:
+    """Run a generator method on an actor of its own; yield what it yields. Close the iterator to end the actor."""
+    with actor(kind, url, resources) as handle:
+        name = handle._actor_id.hex()
+        for reference in getattr(handle, method).options(num_returns="streaming").remote(*arguments):
+            yield result_of(reference, name)
+
+
+@contextlib.contextmanager
+def companion(kind: type, method: str, url: str) -> Iterator[Callable[[str], None]]:
+    """One actor beside the main work: what is handed to it is done in order, and is finished when the block ends."""
+    with actor(kind, url, ResourceConfig()) as handle:
+        pending: list[Any] = []
+        yield lambda task: pending.append(getattr(handle, method).remote(task))
+        for reference in pending:
+            result_of(reference, handle._actor_id.hex())
+
+
+def result_of(reference: Any, name: str) -> Any:
+    """The value of a reference that the actor of this name makes; errors as the module's docstring says."""
+    try:
+        return ray.get(reference)
+    except exceptions.RayTaskError as error:
+        raise _translated(error) from None
+    except LOST as error:
+        if name not in _alive:
+            raise ClusterError("the work was stopped before it had finished") from None
+        if getattr(error, "actor_init_failed", False):
+            raise ClusterError(f"a node cannot start the actor: {error}") from None
+        raise WorkerLost(f"the actor was lost before its work was finished: {error}") from error
+
+
+def _translated(error: exceptions.RayTaskError) -> Exception:
+    """The error that the actor's code raised, as the caller should see it."""
+    if isinstance(error.cause, ApdError):
+        return error.cause
+    if isinstance(error.cause, MemoryError) or type(error.cause).__name__ == "OutOfMemoryError":
+        return WorkerLost(f"the actor ran out of memory ({error.cause}); give it more, or make the batches smaller")
+    return error
