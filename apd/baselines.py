@@ -4,16 +4,21 @@ SeparateNetwork     one network per task (STL): no sharing, no forgetting, a who
 FineTuning          one body trained on task after task, a head per task (L2-transfer without its penalty): it forgets
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat, zip_longest
+from statistics import mean
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
-from apd.adam import Group
+from apd.adam import Adam, Group
 from apd.config import LearningConfig
 from apd.data import Split, TaskData
+from apd.data.splits import permutation
 from apd.errors import StateError, UnknownTask
-from apd.loop import Loop, Progress, bare_accuracy, labelled, trainable, under
+from apd.loop import LAST_EPOCHS, Loop, Progress, bare_accuracy, by_name, labelled, trainable, under
 from apd.networks import Network
 from apd.state import Snapshot, Tensors
 
@@ -84,12 +89,15 @@ class FineTuning:
         return tuple(self._heads)
 
     def learn(self, name: str, classes: int, data: TaskData) -> Iterator[Progress]:
-        """Train the body and a new head on this task; the task counts as learned once the iterator is exhausted."""
-        training = SeparateNetwork(self.network, name, classes, data, self.config, start=self._body, device=self.device)
+        """Train the body and a new head on this task; it counts as learned once the iterator is exhausted."""
+        training = self._training(name, classes, data)
         yield from training.epochs()
         tensors, head = training.result().tensors, self.network.spec(classes).head
         self._heads[name] = {key: tensors[key] for key in head}
         self._body = {key: value for key, value in tensors.items() if key not in head}
+
+    def _training(self, name: str, classes: int, data: TaskData) -> SeparateNetwork:
+        return SeparateNetwork(self.network, name, classes, data, self.config, start=self._body, device=self.device)
 
     def accuracy(self, name: str, split: Split) -> float:
         """Of a learned task under the body as it is now, in [0, 1]."""
@@ -99,19 +107,155 @@ class FineTuning:
 
     def snapshot(self) -> Snapshot:
         """All that later tasks and accuracies depend on."""
-        heads = {f"head/{task}/{key}": value for task, head in self._heads.items() for key, value in head.items()}
-        body = {f"body/{key}": value for key, value in self._body.items()}
-        return Snapshot(body | heads, {"method": type(self).__name__, "tasks": list(self.tasks)})
+        tensors = labelled("body", self._body)
+        for task, head in self._heads.items():
+            tensors |= labelled(f"head/{task}", head)
+        return Snapshot(tensors, {"method": type(self).__name__, "tasks": list(self.tasks)})
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over that state; StateError if another method wrote it."""
         if snapshot.values.get("method") != type(self).__name__:
             raise StateError(f"the snapshot is of {snapshot.values.get('method')!r}, expected {type(self).__name__!r}")
-        self._body, self._heads = {}, {task: {} for task in snapshot.values["tasks"]}
-        for key, value in snapshot.tensors.items():
-            kind, rest = key.split("/", 1)
-            if kind == "body":
-                self._body[rest] = value
-            else:
-                task, name = rest.split("/", 1)
-                self._heads[task][name] = value
+        self._body = under("body", snapshot.tensors)
+        self._heads = {task: under(f"head/{task}", snapshot.tensors) for task in snapshot.values["tasks"]}
+
+
+class _Held(SeparateNetwork):
+    """A network whose parameters are pulled to where they were, each with its own strength."""
+
+    anchor: Tensors
+    strength: Tensors
+
+    def _update(self, gradients: Tensors) -> None:
+        for key, strength in self.strength.items():
+            gradients[key].addcmul_(strength, self._parameters[key] - self.anchor[key])
+        super()._update(gradients)
+
+
+class ElasticWeights(FineTuning):
+    """Elastic weight consolidation: fine-tuning with a quadratic pull to the body that earlier tasks were left with.
+
+        cross-entropy(theta; D_t) + stiffness/2 sum_e F[e] (theta[e] - theta_old[e])^2
+
+    F is the diagonal of the Fisher information, summed over the earlier tasks, each estimated from up to `samples` of
+    its training samples. One anchor for all tasks, so memory does not grow. Source: Kirkpatrick et al. (2017), in the
+    form of Schwarz et al. (2018) without decay.
+    """
+
+    def __init__(
+        self, network: Network, config: LearningConfig, *, stiffness: float, samples: int = 200, device: str = "cpu"
+    ) -> None:
+        super().__init__(network, config, device=device)
+        self.stiffness, self.samples = stiffness, samples
+        self._fisher: dict[str, Tensor] = {}
+
+    def learn(self, name: str, classes: int, data: TaskData) -> Iterator[Progress]:
+        """As fine-tuning, held back by the earlier tasks; then measure what this one is sensitive to."""
+        yield from super().learn(name, classes, data)
+        found = fisher(self.network, self._body | self._heads[name], set(self._body), data.train, self.samples)
+        self._fisher = {key: value + self._fisher.get(key, 0.0) for key, value in found.items()}
+
+    def _training(self, name: str, classes: int, data: TaskData) -> SeparateNetwork:
+        training = _Held(self.network, name, classes, data, self.config, start=self._body, device=self.device)
+        training.anchor = {key: value.to(self.device) for key, value in self._body.items()}
+        training.strength = {key: (self.stiffness * value).to(self.device) for key, value in self._fisher.items()}
+        return training
+
+    def snapshot(self) -> Snapshot:
+        """As fine-tuning, with the Fisher information."""
+        plain = super().snapshot()
+        return Snapshot({**plain.tensors, **labelled("fisher", self._fisher)}, plain.values)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over that state; StateError if another method wrote it."""
+        super().restore(snapshot)
+        self._fisher = under("fisher", snapshot.tensors)
+
+
+def fisher(network: Network, tensors: Tensors, wanted: set[str], split: Split, samples: int) -> dict[str, Tensor]:
+    """Diagonal of the empirical Fisher information: mean over samples of the squared gradient of the log-likelihood.
+
+    The first `samples` of an order that depends on the split's size alone. Returns the parameters among `wanted`.
+    """
+    parameters = trainable(network, network.classes_of(tensors)) & wanted
+    leaves = {key: value.detach().requires_grad_(key in parameters) for key, value in tensors.items()}
+    sums = {key: torch.zeros_like(tensors[key]) for key in leaves if key in parameters}
+    chosen = split.take(permutation(len(split), 0)[:samples])
+    for inputs, labels in chosen.chunks(1):
+        loss = functional.cross_entropy(network.forward(leaves, inputs, training=False), labels)
+        for key, gradient in by_name(loss, leaves).items():
+            sums[key] += gradient.square()
+    return {key: value / len(chosen) for key, value in sums.items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JointTask:
+    """One of the tasks that are trained together."""
+
+    name: str
+    classes: int
+    data: TaskData
+
+
+class JointTraining:
+    """One body and a head per task, trained on all tasks in turn: what sharing could reach if nothing had to arrive.
+
+    An epoch passes once over every task's training split, batch by batch from one task after another; of the last five
+    epochs, the one with the best mean validation accuracy is kept.
+    """
+
+    def __init__(
+        self, network: Network, tasks: Sequence[JointTask], config: LearningConfig, *, device: str = "cpu"
+    ) -> None:
+        """tasks: one or more, of any numbers of classes."""
+        self.network, self.tasks, self.config, self.device = network, tasks, config, device
+        spec, parameters = network.spec(tasks[0].classes), trainable(network, tasks[0].classes)
+        initial = {task.name: network.initial(task.classes, config.seed) for task in tasks}
+        body = {key: value for key, value in initial[tasks[0].name].items() if key not in spec.head}
+        self._body = _leaves(body, parameters, device)
+        heads = {name: {key: values[key] for key in spec.head} for name, values in initial.items()}
+        self._heads = {name: _leaves(head, parameters, device) for name, head in heads.items()}
+        decayed = {key: value for key, value in self._body.items() if key in spec.shared}
+        free = {key: value for key, value in self._body.items() if value.requires_grad and key not in spec.shared}
+        self._adam = Adam((Group(decayed, config.weight_decay), Group(free)))
+        self._head_adam = {name: Adam((Group(head),)) for name, head in self._heads.items()}
+
+    def run(self) -> dict[str, float]:
+        """Train; returns each task's test accuracy under the kept parameters."""
+        first = max(1, self.config.epochs - LAST_EPOCHS + 1)
+        best, kept = -1.0, self._accuracies()
+        for epoch in range(1, self.config.epochs + 1):
+            rate = self.config.learning_rate * self.config.learning_rate_decay ** (epoch - 1)
+            for task, inputs, labels in self._batches(epoch):
+                self._step(task, inputs, labels, rate)
+            chosen = mean(self._accuracy(task, task.data.validation) for task in self.tasks)
+            if epoch >= first and chosen >= best:
+                best, kept = chosen, self._accuracies()
+        return kept
+
+    def _batches(self, epoch: int) -> Iterator[tuple[JointTask, Tensor, Tensor]]:
+        config = self.config
+        streams = [
+            zip(repeat(task), task.data.train.batches(config.batch_size, config.seed, epoch)) for task in self.tasks
+        ]
+        for group in zip_longest(*streams):
+            for entry in filter(None, group):
+                task, (inputs, labels) = entry
+                yield task, inputs.to(self.device), labels.to(self.device)
+
+    def _step(self, task: JointTask, inputs: Tensor, labels: Tensor, rate: float) -> None:
+        tensors = self._body | self._heads[task.name]
+        loss = functional.cross_entropy(self.network.forward(tensors, inputs, training=True), labels)
+        gradients = by_name(loss, tensors)
+        self._adam.step(gradients, [rate, rate])
+        self._head_adam[task.name].step(gradients, [rate])
+
+    def _accuracy(self, task: JointTask, split: Split) -> float:
+        return bare_accuracy(self.network, self._body | self._heads[task.name], split.to(self.device))
+
+    def _accuracies(self) -> dict[str, float]:
+        return {task.name: self._accuracy(task, task.data.test) for task in self.tasks}
+
+
+def _leaves(tensors: Tensors, parameters: set[str], device: str) -> dict[str, Tensor]:
+    return {key: value.to(device).requires_grad_(key in parameters) for key, value in tensors.items()}

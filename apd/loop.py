@@ -136,10 +136,8 @@ class Loop(ABC):
         tensors = self._network_tensors()
         logits = self.network.forward(tensors, inputs, training=True)
         loss = functional.cross_entropy(logits, labels)
-        wanted = {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
-        gradients = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True, materialize_grads=True)
         with torch.no_grad():
-            self._update(dict(zip(wanted, gradients, strict=True)))
+            self._update(by_name(loss, tensors))
         return loss.detach(), logits.detach()
 
     def _keep_best(self, validation_accuracy: float) -> None:
@@ -194,6 +192,13 @@ class Loop(ABC):
     def _resumable(self) -> dict[str, Tensor]:
         """The live tensors of a snapshot."""
         return self._live | labelled("adam", self._adam.state)
+
+
+def by_name(loss: Tensor, tensors: Tensors) -> dict[str, Tensor]:
+    """Gradients of the loss by those of the tensors that require one; zeros where the loss does not depend on one."""
+    wanted = {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
+    gradients = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(wanted, gradients, strict=True))
 
 
 def trainable(network: Network, classes: int) -> set[str]:

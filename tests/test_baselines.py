@@ -4,11 +4,13 @@ import pytest
 import torch
 import toys
 from safetensors.torch import load_file, save_file
+from torch.nn import functional
 
-from apd.baselines import FineTuning, SeparateNetwork
+from apd.baselines import ElasticWeights, FineTuning, JointTask, JointTraining, SeparateNetwork, fisher
 from apd.config import LearningConfig
 from apd.errors import StateError, UnknownTask
-from apd.loop import Snapshot, bare_accuracy
+from apd.loop import bare_accuracy
+from apd.state import Snapshot
 
 CONFIG = LearningConfig(epochs=6, batch_size=20, learning_rate=0.01)
 
@@ -79,3 +81,49 @@ def test_fine_tuning_refuses_what_it_does_not_know():
         FineTuning(toys.network(), CONFIG).accuracy("x", toys.data(1).test)
     with pytest.raises(StateError, match="snapshot is of 'Fit', expected 'FineTuning'"):
         FineTuning(toys.network(), CONFIG).restore(Snapshot({}, {"method": "Fit"}))
+
+
+def elastic(stiffness: float, *seeds: int) -> ElasticWeights:
+    method = ElasticWeights(toys.network(), CONFIG, stiffness=stiffness, samples=30)
+    for seed in seeds:
+        for _ in method.learn(f"t{seed}", toys.CLASSES, toys.data(seed)):
+            pass
+    return method
+
+
+def test_elastic_weights_forget_less_and_without_stiffness_are_fine_tuning():
+    loose, stiff = elastic(0.0, 1, 2, 3), elastic(1000.0, 1, 2, 3)
+    for name, tensor in fine_tuned(1, 2, 3).snapshot().tensors.items():
+        assert torch.equal(tensor, loose.snapshot().tensors[name]), name
+    assert stiff.accuracy("t1", toys.data(1).test) > loose.accuracy("t1", toys.data(1).test) + 0.1
+
+
+def test_elastic_weights_resume_between_tasks_with_the_same_bits():
+    whole, resumed = elastic(100.0, 1, 2), ElasticWeights(toys.network(), CONFIG, stiffness=100.0, samples=30)
+    resumed.restore(elastic(100.0, 1).snapshot())
+    for _ in resumed.learn("t2", toys.CLASSES, toys.data(2)):
+        pass
+    for name, tensor in whole.snapshot().tensors.items():
+        assert torch.equal(tensor, resumed.snapshot().tensors[name]), name
+
+
+def test_fisher_is_the_mean_squared_gradient():
+    network, split = toys.network(), toys.data(1, samples=4).train
+    tensors = network.initial(toys.CLASSES, 0)
+    found = fisher(network, tensors, {"0.weight"}, split, samples=10)
+    assert set(found) == {"0.weight"}
+    leaf = tensors["0.weight"].requires_grad_()
+    expected = torch.zeros_like(leaf)
+    for inputs, label in zip(split.inputs, split.labels, strict=True):
+        logits = network.forward(tensors, inputs[None], training=False)
+        (gradient,) = torch.autograd.grad(functional.cross_entropy(logits, label[None]), leaf)
+        expected += gradient**2 / len(split)
+    torch.testing.assert_close(found["0.weight"], expected)
+
+
+def test_joint_training_learns_all_tasks_at_once():
+    tasks = [JointTask("a", 3, toys.data(1)), JointTask("b", 4, toys.data(5, samples=30, classes=4))]
+    runs = [JointTraining(toys.network(), tasks, CONFIG).run() for _ in range(2)]
+    assert set(runs[0]) == {"a", "b"}
+    assert min(runs[0].values()) > 0.8
+    assert runs[0] == runs[1]
