@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from apd.data import read_inputs
 from apd.decomposition import bare_state
+from apd.errors import Unreachable
 from apd.networks import from_config
 from apd.store import Stream
 from apd.training import predict_logits
@@ -42,9 +44,16 @@ class Predictor:
 
 
 def export(stream: Stream, task: str, file: Path, version: int | None = None) -> int:
-    """Write theta_t and the private tensors of a task as safetensors; returns how many numbers that is."""
+    """Write theta_t and the private tensors of a task as safetensors; returns how many numbers that is.
+
+    The file is the state dict of the network that the stream names, built for the task's number of classes; its
+    metadata have task, version and classes. Raises Unreachable when it cannot be written.
+    """
     chosen = stream.head() if version is None else stream.version(version)
     tensors = {name: value.contiguous() for name, value in bare_state(stream.load_task(chosen, task)).items()}
     described = {"task": task, "version": str(chosen.number), "classes": "\n".join(chosen.entry(task).classes)}
-    save_file(tensors, file, metadata=described)
+    try:
+        save_file(tensors, file, metadata=described)
+    except (SafetensorError, OSError) as error:
+        raise Unreachable(f"{file} cannot be written: {error}") from error
     return sum(value.numel() for value in tensors.values())

@@ -23,7 +23,7 @@ from apd.data.packing import (
 )
 from apd.data.splits import Split, TaskData
 from apd.data.tasks import NamedTask
-from apd.data.validate import load_task, validate_task
+from apd.data.validate import check_fits, load_task, validate_task
 from apd.data.write import write_task
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Split",
     "TaskData",
     "TaskInfo",
+    "check_fits",
     "check_name",
     "load_task",
     "pack",

@@ -86,6 +86,24 @@ class Network:
         scaled = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
         return skeleton.call(tensors, scaled, training)
 
+    def check(self) -> None:
+        """Build the network and run it on two empty inputs; ConfigError says why no stream can grow it."""
+        inputs = torch.zeros(
+            (2, *self.input_shape), dtype=torch.uint8 if self.input_dtype == "uint8" else torch.float32
+        )
+        try:
+            self.spec(2)
+            logits = self.forward(self.initial(2, seed=0), inputs, training=False)
+        except ConfigError:
+            raise
+        except Exception as error:
+            shape = tuple(self.input_shape)
+            raise ConfigError(f"the network fails on inputs of {shape}: {type(error).__name__}: {error}") from error
+        if logits.shape != (2, 2):
+            raise ConfigError(
+                f"the network gives {tuple(logits.shape)} for two inputs and two classes, expected (2, 2)"
+            )
+
     def classes_of(self, tensors: Tensors) -> int:
         """The number of classes that these tensors are made for.
 

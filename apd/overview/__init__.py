@@ -6,6 +6,6 @@ content     all that its report shows
 """
 
 from apd.overview.content import build_report
-from apd.overview.facts import accuracies, is_due, reasons_to_refuse, status, tasks
+from apd.overview.facts import accuracies, arrivals, is_due, reasons_to_refuse, status, tasks
 
-__all__ = ["accuracies", "build_report", "is_due", "reasons_to_refuse", "status", "tasks"]
+__all__ = ["accuracies", "arrivals", "build_report", "is_due", "reasons_to_refuse", "status", "tasks"]

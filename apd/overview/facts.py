@@ -3,30 +3,42 @@
 from collections.abc import Iterator
 from typing import Any
 
+from apd.config import to_json
 from apd.store import Proposal, Stream, TaskEntry, Version
 
 Row = dict[str, Any]
 
 
 def tasks(stream: Stream, version: Version) -> list[Row]:
-    """One row per task: learned in this version, waiting, or rejected; accuracy in [0, 1] where it was measured."""
-    learned = [
+    """One row per task of a version, in the order they were learned; accuracy in [0, 1] where it was measured."""
+    return [
         _row(
             entry.name,
             "learned",
             f"{len(entry.classes)} classes, version {entry.learned_in}",
-            accuracy_of(stream, entry),
+            classes=list(entry.classes),
+            learned_in=entry.learned_in,
+            test_accuracy=accuracy_of(stream, entry),
+            bytes=entry.bytes,
         )
         for entry in version.entries
     ]
-    waiting = [_row(one.task, "waiting", f"arrival {one.number}", None) for one in stream.inbox.waiting()]
-    arriving = [_row(folder, "arriving", "no task.json yet", None) for folder in stream.inbox.incomplete()]
-    rejected = [_row(folder, "rejected", reason, None) for folder, reason in stream.inbox.rejected().items()]
-    return learned + waiting + arriving + rejected
 
 
-def _row(task: str, state: str, note: str, test_accuracy: float | None) -> Row:
-    return {"task": task, "state": state, "test_accuracy": test_accuracy, "note": note}
+def arrivals(stream: Stream) -> list[Row]:
+    """One row per task that is not learned: waiting to be, in the inbox, still being written there, or rejected."""
+    inbox = stream.inbox
+    waiting = [_row(one.task, "waiting", f"arrival {one.number}") for one in inbox.waiting()]
+    submitted = [_row(folder, "submitted", "in the inbox") for folder in inbox.complete()]
+    arriving = [_row(folder, "arriving", "in the inbox, without task.json") for folder in inbox.incomplete()]
+    rejected = [_row(folder, "rejected", reason) for folder, reason in inbox.rejected().items()]
+    return waiting + submitted + arriving + rejected
+
+
+def _row(task: str, state: str, note: str, **learned: Any) -> Row:
+    """All rows have the same fields; what only a learned task has is None in the others."""
+    facts = dict.fromkeys(("classes", "learned_in", "test_accuracy", "bytes"))
+    return {"task": task, "state": state, **facts, **learned, "note": note}
 
 
 def accuracy_of(stream: Stream, entry: TaskEntry) -> float | None:
@@ -44,21 +56,23 @@ def accuracies(stream: Stream, version: Version) -> list[Row]:
 
 
 def status(stream: Stream) -> Row:
-    """The stream in a few figures."""
+    """The stream in a few figures, and its settings."""
     head = stream.head()
     known = [value for entry in head.entries if (value := accuracy_of(stream, entry)) is not None]
-    every = stream.config.consolidation.consolidate_every
+    states = [row["state"] for row in arrivals(stream)]
     return {
         "stream": stream.url,
         "version": head.number,
+        "kind": head.kind,
         "created": head.created,
         "tasks": len(head.entries),
-        "waiting": len(stream.inbox.waiting()),
+        **{state: states.count(state) for state in ("waiting", "submitted", "arriving", "rejected")},
         "average_test_accuracy": sum(known) / len(known) if known else None,
         "tau_non_zeros": sum(entry.tau_nnz for entry in head.entries),
+        "task_bytes": sum(entry.bytes for entry in head.entries),
         "learned_since_consolidation": learned_since_consolidation(stream, head),
-        "consolidate_every": every,
-        "network": stream.config.network.name,
+        "consolidation_due": is_due(stream),
+        "settings": to_json(stream.config),
     }
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from apd.errors import AlreadyExists, CorruptObject, NotFound, UnknownSchema
 from apd.store.blobs import Blobs
 from apd.store.formats import decode_document, decode_table, encode_document, encode_table
-from apd.store.manifest import RECENT, Sealed, TaskEntry, Version, decode_version, encode_version
+from apd.store.manifest import FEW, RECENT, Sealed, TaskEntry, Version, decode_version, encode_version
 from apd.store.objects import Objects
 
 HINT = "head.json"
@@ -77,7 +77,7 @@ class History:
 
     def append(self, version: Version, head: Version) -> Version:
         """Create the manifest right after `head`. Raises AlreadyExists when another version has the number."""
-        self._require_safe_store()
+        self.require_safe_store()
         sealed = self._seal(version, head)
         self._objects.create(version_key(version.number), encode_version(sealed))
         self._objects.put(HINT, encode_document("head", {"number": version.number}))
@@ -97,7 +97,8 @@ class History:
         for number in numbers[:limit]:
             yield self.version(number)
 
-    def _require_safe_store(self) -> None:
+    def require_safe_store(self) -> None:
+        """Probe once per process that the server honours put-if-absent, before relying on it. Raises UnsafeStore."""
         if not self._safe:
             self._objects.require_put_if_absent()
             self._safe = True
@@ -123,7 +124,7 @@ class History:
         try:
             data = self._objects.read(key)
         except NotFound as error:
-            raise NotFound(f"the stream has no version {number}: {error}") from None
+            raise NotFound(f"the stream has no version {number}: {error}; `apd log` lists those there are") from None
         return decode_version(data, number, self._objects.where(key))
 
     def _read_table(self, digest: str) -> tuple[TaskEntry, ...]:
@@ -141,7 +142,7 @@ class History:
         old = head.sealed
         if old and version.entries[: old.count] != head.entries[: old.count]:
             old = None
-        if len(version.entries) - (old.count if old else 0) <= RECENT:
+        if len(version.entries) <= (old.count + RECENT if old else FEW):
             return dataclasses.replace(version, sealed=old)
         rows = [entry.to_json() for entry in version.entries]
         digest = self._blobs.write(encode_table(rows, {"commit": version.commit_id}))

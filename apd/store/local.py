@@ -28,14 +28,14 @@ class LocalObjects(Objects):
 
     def read(self, key: str) -> bytes:
         """From the file."""
-        with self._errors(key):
+        with self._reading(key):
             return self._path(key).read_bytes()
 
     def create(self, key: str, data: bytes) -> None:
         """Write aside, then link to the name, which fails where the name is taken."""
         check_data(key, data)
         path = self._path(key)
-        with self._errors(key), self._staged(path, data) as staged:
+        with self._writing(key), self._staged(path, data) as staged:
             try:
                 os.link(staged, path)
             except FileExistsError:
@@ -47,13 +47,13 @@ class LocalObjects(Objects):
         """Write aside, then rename over the name."""
         check_data(key, data)
         path = self._path(key)
-        with self._errors(key), self._staged(path, data) as staged:
+        with self._writing(key), self._staged(path, data) as staged:
             staged.replace(path)
             sync_folder(path.parent)
 
     def stat(self, key: str) -> Listed:
         """Of the file."""
-        with self._errors(key):
+        with self._reading(key):
             status = self._path(key).stat()
         return Listed(key, status.st_size, status.st_mtime)
 
@@ -71,21 +71,19 @@ class LocalObjects(Objects):
     def delete(self, key: str) -> None:
         """Unlink the file."""
         path = self._path(key)
-        with self._errors(key):
+        with self._writing(key):
             path.unlink(missing_ok=True)
 
     def copy(self, source: str, target: str) -> None:
-        """Another link to the same bytes: they never change."""
-        path = self._path(target)
-        with self._errors(source), self._staging(path) as staged:
-            os.link(self._path(source), staged)
-            staged.replace(path)
-            sync_folder(path.parent)
+        """The bytes, not another link: whoever wrote the source may still have it open."""
+        if not self._path(source).is_file():
+            raise NotFound(f"there is no {self._path(source)}")
+        self.upload(self._path(source), target)
 
     def upload(self, file: Path, key: str) -> None:
         """Copy aside, then rename."""
         path = self._path(key)
-        with self._errors(key), self._staging(path) as staged:
+        with self._writing(key), self._staging(path) as staged:
             shutil.copyfile(file, staged)
             sync_file(staged)
             staged.replace(path)
@@ -93,7 +91,7 @@ class LocalObjects(Objects):
 
     def open(self, key: str) -> BinaryIO:
         """The file itself."""
-        with self._errors(key):
+        with self._reading(key):
             return self._path(key).open("rb")
 
     def sweep(self, before: float) -> int:
@@ -124,22 +122,37 @@ class LocalObjects(Objects):
     def _staging(self, path: Path) -> Iterator[Path]:
         """A fresh name on the same file system, removed afterwards; `path` gets its folder."""
         staged = self.root / STAGING / secrets.token_hex(16)
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (staged.parent, path.parent):
+            self._make(folder)
         try:
             yield staged
         finally:
             staged.unlink(missing_ok=True)
 
+    def _make(self, folder: Path) -> None:
+        """A folder that cannot be made is out of reach, whatever is missing or in the way."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unreachable(f"{folder} cannot be made: {error.strerror}") from error
+
     @contextlib.contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
+    def _reading(self, key: str) -> Iterator[None]:
+        """What is not there is not found; anything else that fails makes the store unreachable."""
         path = self.root / key
         try:
             yield
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"there is no {path}") from None
         except OSError as error:
-            raise Unreachable(f"{path} cannot be read or written: {error.strerror or error}") from error
+            raise Unreachable(f"{path} cannot be read: {error.strerror or error}") from error
+
+    @contextlib.contextmanager
+    def _writing(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Unreachable(f"{self.root / key} cannot be written: {error.strerror or error}") from error
 
 
 def sync_file(path: Path) -> None:

@@ -1,9 +1,9 @@
 """What a version is, and its manifest.
 
-A manifest is one document `versions/00000007.json` of kind "version". It holds the newest entries itself (`recent`,
-at most RECENT) and names one blob, a table, that holds all older ones (`sealed`). So a manifest has a bounded size,
-opening a version takes the same number of requests with ten tasks as with a thousand, and an arriving task rewrites
-nothing else; when `recent` is full, all entries move into a new table.
+A manifest is one document `versions/00000007.json` of kind "version". It holds the newest entries itself (`recent`) and
+names one blob, a table, that holds all older ones (`sealed`). So a manifest has a bounded size, opening a version takes the
+same number of requests with ten tasks as with a thousand, and an arriving task rewrites nothing else; when there are too
+many recent entries, all entries move into a new table.
 """
 
 import dataclasses
@@ -16,8 +16,12 @@ from typing import Any, Literal
 from apd.errors import CorruptObject, UnknownTask
 from apd.store.formats import JSON, decode_document, encode_document
 
-RECENT = 64
-"""Entries that a manifest holds itself; about 40 kB of JSON."""
+RECENT = 32
+"""Most entries that a manifest holds itself. At a thousand tasks this writes least: half of 32 entries of 500 bytes in every
+manifest, and 250 kB of table every 32 arrivals."""
+
+FEW = 8
+"""Most entries before there is a table at all, so that what is true of ten tasks is true of a thousand."""
 
 Kind = Literal["create", "learn", "consolidate", "prune", "forget", "rollback"]
 
@@ -133,7 +137,8 @@ class Version:
         """The error for a task that the version does not have."""
         names = [entry.name for entry in self.entries]
         near = difflib.get_close_matches(task, names, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {len(names)} tasks"
+        some = f"has {', '.join(names[:5]) or 'none'}{' and more' if len(names) > 5 else ''}"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it {some}"
         return UnknownTask(f"version {self.number} has no task {task!r}; {hint}")
 
     def is_settled(self, arrival: int) -> bool:

@@ -1,9 +1,9 @@
 """The `apd` command. Each module holds a group of commands, and imports what a command needs when it runs."""
 
-from flows.cli import inspect, tasks, work
+from flows.cli import look, start, use, work
 from flows.cli.app import app
 
-__all__ = ["inspect", "main", "tasks", "work"]
+__all__ = ["look", "main", "start", "use", "work"]
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""The application: its settings, how mistakes are shown, how results are printed."""
+"""The application: its help, how mistakes are shown, how results are printed."""
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -15,23 +15,29 @@ StreamOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-VersionOption = Annotated[int | None, typer.Option("--version", "-v", help="Number of a version; default: the newest.")]
+VersionOption = Annotated[
+    int | None,
+    typer.Option("--version", "-v", help="Number of a version; default: the newest.", metavar="NUMBER", min=0),
+]
+TaskArgument = Annotated[str, typer.Argument(help="Name of a learned task.", metavar="TASK")]
+
+START, WORK, LOOK, USE = PANELS = ("Start", "Work", "Look", "Use")
+"""Groups of commands, in the order of the help."""
 
 HELP = """Continual learning in production: one model that learns new tasks for years and forgets none.
 
-A stream is one growing model, in a folder or a bucket. Tasks arrive in its inbox and are learned one after another:
+A stream is one growing model, in a folder or a bucket, with its settings.
+Tasks arrive in its inbox and are learned one after another:
 
-    apd init my-stream --shape 3x32x32
+    apd init my-stream --shape 3x32x32   a stream for 32 x 32 colour pictures
+    export APD_STREAM=my-stream          instead of --stream in every command
+    apd pack photos/shoes shoes          a folder of pictures per class: a task
+    apd submit shoes                     the task goes into the inbox
+    apd run                              learn what waits (or: run --watch)
+    apd predict shoes photo.png          which class, how probable
 
-    export APD_STREAM=my-stream
-
-    apd pack photos/shoes shoes
-
-    apd submit shoes
-
-    apd run
-
-    apd predict shoes photo.png
+Exit codes: 0, 1 after an error that is named, 2 after a wrong command line,
+130 after Ctrl-C.
 """
 
 
@@ -43,11 +49,20 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except ApdError as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise fail(f"{type(error).__name__}: {error}", 1) from None
+    except BrokenPipeError:  # the reader of our output went away, as `head` does: click's business
+        raise
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise fail(f"{type(error).__name__}: {place}{error.strerror or error}", 1) from None
     except KeyboardInterrupt:
-        typer.echo("interrupted; run the same command again to continue where it was", err=True)
-        raise typer.Exit(130) from None
+        raise fail("interrupted; run the same command again to continue where it was", 130) from None
+
+
+def fail(message: str, code: int) -> typer.Exit:
+    """Say it on standard error; raise what is returned to end with this code."""
+    typer.echo(message, err=True)
+    return typer.Exit(code)
 
 
 class Application(TyperGroup):
@@ -57,6 +72,16 @@ class Application(TyperGroup):
         """Run the command that was named."""
         with plain_errors():
             return super().invoke(ctx)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands, panel by panel."""
+        return sorted(super().list_commands(ctx), key=lambda name: PANELS.index(panel_of(self.commands[name])))
+
+
+def panel_of(command: Any) -> str:
+    """The group that a command is shown in."""
+    panel: str = command.rich_help_panel
+    return panel
 
 
 app = typer.Typer(
@@ -72,3 +97,14 @@ app = typer.Typer(
 def show(value: Any) -> None:
     """Print JSON to standard output."""
     typer.echo(json.dumps(value, indent=2))
+
+
+def print_columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> None:
+    """Print rows with their columns aligned, those in `right` to the right; the first row is the heading."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        typer.echo("  ".join(cells).rstrip())

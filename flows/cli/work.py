@@ -1,57 +1,75 @@
-"""Commands that start flows: run, consolidate, evaluate, forget, report, demo."""
+"""Commands that start flows: run, evaluate, consolidate, forget, report.
+
+Each looks at what it was told before it starts anything: a mistake is answered at once, not after Prefect is up.
+"""
 
 import time
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.app import JsonOption, StreamOption, VersionOption, app, show
+from flows.cli.app import WORK, JsonOption, StreamOption, VersionOption, app, print_columns, show
 
-TaskArgument = Annotated[str, typer.Argument(help="Name of the task.", metavar="TASK")]
+if TYPE_CHECKING:
+    from apd.store import Stream
+
+LONGEST_PAUSE = 600.0
+"""Seconds; a watch that keeps failing looks no more rarely than this."""
 
 
-@app.command(rich_help_panel="Work")
+@app.command(rich_help_panel=WORK)
 def run(
     stream: StreamOption,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep running and look into the inbox again and again.")
     ] = False,
-    every: Annotated[float, typer.Option("--every", help="Seconds between two looks, with --watch.", min=0.1)] = 10.0,
+    every: Annotated[
+        float, typer.Option("--every", help="Seconds between two looks, with --watch.", metavar="SECONDS", min=0.1)
+    ] = 10.0,
+    as_json: JsonOption = False,
 ) -> None:
     """Ingest and learn everything that waits, consolidate when it is due, write the report; then stop."""
-    from flows import console
-
-    console.prepare()
     from apd.store import Stream
-    from flows.run import run as flow
+    from flows import console
 
     opened = Stream.open(stream)
-    while True:
-        if not watch or opened.inbox.complete() or opened.inbox.waiting():
-            learned = flow(stream)
-            typer.echo(f"learned {len(learned)} tasks: {', '.join(learned)}" if learned else "nothing was waiting")
-        if not watch:
-            return
-        time.sleep(every)
-
-
-@app.command(rich_help_panel="Work")
-def consolidate(
-    stream: StreamOption,
-    only_if_due: Annotated[bool, typer.Option("--only-if-due", help="Do nothing before its time has come.")] = False,
-) -> None:
-    """Cluster the taus of all tasks into locally shared parameters, if no task loses more than the stream allows."""
-    from flows import console
-
     console.prepare()
-    from flows.consolidate import consolidate as flow
+    if watch:
+        watch_inbox(opened, every)
+    else:
+        learn_what_waits(opened, as_json)
 
-    version = flow(stream, only_if_due)
-    typer.echo("nothing was due, or it was refused: the head stays" if version is None else f"version {version}")
+
+def learn_what_waits(stream: "Stream", as_json: bool = False) -> None:
+    """One run of the flow, and what came of it."""
+    from flows.run import run as flow
+
+    learned = flow(stream.url)
+    if as_json:
+        show({"learned": learned, "version": stream.head().number})
+    elif learned:
+        typer.echo(f"version {stream.head().number}: learned {', '.join(learned)}")
+    else:
+        typer.echo("nothing was waiting")
 
 
-@app.command(rich_help_panel="Work")
+def watch_inbox(stream: "Stream", every: float) -> None:
+    """Run the flow whenever something waits, for ever; after a failure, look again after twice the pause."""
+    from apd.errors import ApdError
+
+    pause = every
+    while True:
+        try:
+            if stream.inbox.complete() or stream.inbox.waiting():
+                learn_what_waits(stream)
+            pause = every
+        except ApdError as error:
+            pause = min(2 * pause, max(every, LONGEST_PAUSE))
+            typer.echo(f"{type(error).__name__}: {error}\nlooking again in {pause:g} s", err=True)
+        time.sleep(pause)
+
+
+@app.command(rich_help_panel=WORK)
 def evaluate(
     stream: StreamOption,
     version: VersionOption = None,
@@ -59,64 +77,88 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure every task whose parameters changed since it was last measured; show the accuracy of all."""
+    from apd import overview
+    from apd.report.formats import percent
+    from apd.store import Stream
     from flows import console
 
+    opened = Stream.open(stream)
+    chosen = opened.head() if version is None else opened.version(version)
     console.prepare()
-    from apd import overview
-    from apd.store import Stream
     from flows.evaluate import evaluate as flow
 
-    flow(stream, version, again)
-    opened = Stream.open(stream)
-    rows = overview.accuracies(opened, opened.head() if version is None else opened.version(version))
+    flow(stream, chosen.number, again)
+    rows = overview.accuracies(opened, chosen)
     if as_json:
         show(rows)
         return
-    for row in rows:
-        typer.echo(f"{row['task']:32} {row['test_accuracy']:8.1%}   when learned {row['when_learned']:8.1%}")
+    lines = [(row["task"], percent(row["test_accuracy"]), percent(row["when_learned"])) for row in rows]
+    print_columns([("task", "accuracy", "when learned"), *lines], right=frozenset((1, 2)))
 
 
-@app.command(rich_help_panel="Work")
+@app.command(rich_help_panel=WORK)
+def consolidate(
+    stream: StreamOption,
+    only_if_due: Annotated[bool, typer.Option("--only-if-due", help="Do nothing before its time has come.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Cluster the taus of all tasks into locally shared parameters, if no task loses more than the stream allows."""
+    from apd.errors import StateError
+    from apd.overview import is_due
+    from apd.store import Stream
+    from flows import console
+
+    opened = Stream.open(stream)
+    if not opened.head().entries:
+        raise StateError(f"{opened.url} has no learned task: there is nothing to consolidate")
+    version = None
+    outcome = "nothing is due"
+    if not only_if_due or is_due(opened):
+        console.prepare()
+        from flows.consolidate import consolidate as flow
+
+        version = flow(stream)
+        outcome = "refused: the head stays" if version is None else "consolidated"
+    show({"version": version, "outcome": outcome}) if as_json else typer.echo(
+        outcome if version is None else f"version {version}: {opened.version(version).message}"
+    )
+
+
+@app.command(rich_help_panel=WORK)
 def forget(
-    task: TaskArgument,
+    task: Annotated[str, typer.Argument(help="Name of the task.", metavar="TASK")],
     stream: StreamOption,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Remove a task's parameters and data from every version; every other task stays bit-identical (checked)."""
+    from apd.store import Stream
     from flows import console
 
-    if not yes:
-        typer.confirm(f"Remove {task} for good, its data and every version of its parameters?", abort=True)
+    opened = Stream.open(stream)
+    head = opened.head()
+    if not any(version.has(task) for version in opened.log()):
+        raise head.unknown(task)
+    if head.has(task) and not yes:
+        typer.confirm(f"Remove {task} for good, its data and its parameters in every version?", abort=True)
     console.prepare()
-    from apd.store import Stream
     from flows.forget import forget as flow
 
-    version = Stream.open(stream).version(flow(stream, task))
+    version = opened.version(flow(stream, task))
     show({"version": version.number, **version.details}) if as_json else typer.echo(
-        f"version {version.number}: {version.message}"
+        f"version {version.number}: {version.message}, {version.details['unchanged']} other tasks unchanged"
     )
 
 
-@app.command(rich_help_panel="Work")
+@app.command(rich_help_panel=WORK)
 def report(stream: StreamOption, version: VersionOption = None) -> None:
     """Write the HTML report of a version into the stream; print where it is."""
+    from apd.store import Stream
     from flows import console
 
+    opened = Stream.open(stream)
+    chosen = opened.head() if version is None else opened.version(version)
     console.prepare()
     from flows.report import report as flow
 
-    typer.echo(flow(stream, version))
-
-
-@app.command(rich_help_panel="Start")
-def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder for the stream; made when absent.")] = Path("apd-demo"),
-) -> None:
-    """Learn 16 tasks of real handwritten digits, one arrival after another, and compare with the usual ways."""
-    from flows import console
-
-    console.prepare()
-    from flows.demo import demo as start
-
-    start(folder)
+    typer.echo(flow(stream, chosen.number))

@@ -66,6 +66,10 @@ def pack(
 
 def read_inputs(path: Path, config: StreamConfig) -> Tensor:
     """The inputs (N, *input_shape) of a picture, or of a .npy or .npz file with one array, in the stream's dtype."""
+    if not path.is_file():
+        raise DataError(
+            f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; expected a picture, .npy or .npz"
+        )
     if path.suffix.lower() in SUFFIXES:
         values = picture_file(path, config.input_shape, str(path))[None]
     else:
@@ -75,8 +79,12 @@ def read_inputs(path: Path, config: StreamConfig) -> Tensor:
         (found,) = arrays.values()
         single = found.shape == config.input_shape
         values = as_inputs(found[None] if single else found, config.input_shape, str(path))
+    if not len(values):
+        raise DataError(f"{path} holds no inputs; expected one at least")
     if values.dtype != np.dtype(config.input_dtype):
         raise DataError(f"{path} holds {values.dtype} inputs, but the stream takes {config.input_dtype}")
+    if not np.isfinite(values).all():
+        raise DataError(f"{path} holds values that are not finite numbers")
     return torch.from_numpy(np.array(values))
 
 
@@ -97,7 +105,11 @@ def _parquet_splits(path: Path) -> dict[str, list[Path]]:
 
 
 def _datasets(source: str) -> Mapping[str, Dataset[Any]]:
-    made = import_callable("dataset", source)()
+    make = import_callable("dataset", source)
+    try:
+        made = make()
+    except Exception as error:
+        raise DataError(f"calling {source} raised {type(error).__name__}: {error}") from error
     splits = made if isinstance(made, Mapping) else {"train": made}
     wrong = [key for key, value in splits.items() if key not in ALIASES or not isinstance(value, Dataset)]
     if wrong or "train" not in splits:
