@@ -1,7 +1,7 @@
 """What a training step of APD costs beside a plain Adam step of the same network: `python -m tests.bench.step_cost`.
 
-One process and thread, batch 100, the paper's LeNet on 3x32x32. Rounds alternate between the contestants, so that a busy
-machine slows all of them, and the median of the rounds counts.
+One process and thread, batch 100, the paper's LeNet on 3x32x32. Rounds alternate between the contestants, so that a
+busy machine slows all of them, and the median of the rounds counts.
 """
 
 import statistics
