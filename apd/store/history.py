@@ -21,6 +21,10 @@ CACHED = 64
 """Manifests and tables kept in memory; they never change."""
 
 
+_proven: set[str] = set()
+"""Places where this process has seen put-if-absent work."""
+
+
 def version_key(number: int) -> str:
     """Where the manifest is."""
     return f"versions/{number:08d}.json"
@@ -46,7 +50,6 @@ class History:
         self._blobs = blobs
         self._manifest = lru_cache(CACHED)(self._read_manifest)
         self._table = lru_cache(CACHED)(self._read_table)
-        self._safe = False
 
     def head(self) -> Version:
         """The newest version."""
@@ -98,10 +101,10 @@ class History:
             yield self.version(number)
 
     def require_safe_store(self) -> None:
-        """Probe once per process that the server honours put-if-absent, before relying on it. Raises UnsafeStore."""
-        if not self._safe:
+        """Find out, once per process, that the server honours put-if-absent; raises UnsafeStore."""
+        if self._objects.url not in _proven:
             self._objects.require_put_if_absent()
-            self._safe = True
+            _proven.add(self._objects.url)
 
     def _start(self) -> int:
         """A version that exists: the hint's, or 0."""

@@ -1,9 +1,9 @@
 """What a version is, and its manifest.
 
 A manifest is one document `versions/00000007.json` of kind "version". It holds the newest entries itself (`recent`) and
-names one blob, a table, that holds all older ones (`sealed`). So a manifest has a bounded size, opening a version takes the
-same number of requests with ten tasks as with a thousand, and an arriving task rewrites nothing else; when there are too
-many recent entries, all entries move into a new table.
+names one blob, a table, that holds all older ones (`sealed`). So a manifest has a bounded size, opening a version
+takes the same number of requests with ten tasks as with a thousand, and an arriving task rewrites nothing else; when
+there are too many recent entries, all entries move into a new table.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ from apd.errors import CorruptObject, UnknownTask
 from apd.store.formats import JSON, decode_document, encode_document
 
 RECENT = 32
-"""Most entries that a manifest holds itself. At a thousand tasks this writes least: half of 32 entries of 500 bytes in every
-manifest, and 250 kB of table every 32 arrivals."""
+"""Most entries that a manifest holds itself. At a thousand tasks this writes least: half of 32 entries of 500 bytes in
+every manifest, and 250 kB of table every 32 arrivals."""
 
 FEW = 8
 """Most entries before there is a table at all, so that what is true of ten tasks is true of a thousand."""

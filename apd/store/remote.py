@@ -6,6 +6,7 @@ reads what is there: the same bytes mean that this very write had arrived and on
 """
 
 import contextlib
+import io
 import json
 import os
 import threading
@@ -20,7 +21,7 @@ import aiohttp
 import fsspec
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
-from apd.errors import AlreadyExists, ConfigError, NotFound, StoreError, Unreachable
+from apd.errors import AlreadyExists, ConfigError, NotFound, Unreachable
 from apd.store.objects import Listed, Objects, check_data, check_key, protocol_of
 
 FAULTS = (OSError, BotoCoreError, ClientError, aiohttp.ClientError)
@@ -34,8 +35,13 @@ PATIENCE = 10
 
 S3_DEFAULTS: dict[str, Any] = {
     "use_listings_cache": False,
-    "config_kwargs": {"connect_timeout": 10, "read_timeout": 30},
+    "config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"mode": "standard", "max_attempts": 3}},
 }
+"""Unless storage_options say otherwise."""
+
+S3FS_RETRIES = 2
+"""Of s3fs, around those of botocore, and for reads around its own: with its 5, a server that drops connections is asked
+200 times, for two minutes, before anybody is told."""
 
 _memory_lock = threading.Lock()
 """fsspec's memory looks and then writes; between threads that needs a lock."""
@@ -46,9 +52,12 @@ def _file_system(protocol: str, options: str, environment: tuple[str, ...], proc
     """One connection per place, shared by all streams and threads of a process: a new one costs half a second."""
     settings = (S3_DEFAULTS if protocol == "s3" else {}) | json.loads(options)
     try:
-        return fsspec.filesystem(protocol, skip_instance_cache=True, **settings)
+        files = fsspec.filesystem(protocol, skip_instance_cache=True, **settings)
     except (ImportError, ValueError, TypeError) as error:
         raise ConfigError(f"{protocol}:// cannot be used with these storage_options: {error}") from error
+    if protocol == "s3":
+        files.retries = S3FS_RETRIES
+    return files
 
 
 def _aws_environment() -> tuple[str, ...]:
@@ -73,7 +82,7 @@ class RemoteObjects(Objects):
         """One GET."""
         # with more than one connection s3fs asks for the size first: two requests, which may see two objects
         single = {"max_concurrency": 1} if self._protocol == "s3" else {}
-        with self._errors(key):
+        with self._reading(key):
             return bytes(self._files.cat_file(self._path(key), **single))
 
     def create(self, key: str, data: bytes) -> None:
@@ -93,7 +102,7 @@ class RemoteObjects(Objects):
         raise Unreachable(f"{self.where(key)} was refused {PATIENCE} times as conflicting, yet there is no such object")
 
     def _created(self, key: str, data: bytes) -> bool:
-        with self._errors(key):
+        with self._writing(key):
             try:
                 with _memory_lock if self._protocol == "memory" else contextlib.nullcontext():
                     self._files.pipe_file(self._path(key), data, mode="create")
@@ -108,13 +117,13 @@ class RemoteObjects(Objects):
     def put(self, key: str, data: bytes) -> None:
         """One PUT, in parts when it is large."""
         check_data(key, data)
-        with self._errors(key):
+        with self._writing(key):
             self._files.pipe_file(self._path(key), data)
 
     def stat(self, key: str) -> Listed:
         """One HEAD; s3fs's own ways to ask also list."""
         path = self._path(key)
-        with self._errors(key):
+        with self._reading(key):
             if self._protocol != "s3":
                 info = self._files.info(path)
                 return Listed(key, info["size"], _modified(info))
@@ -125,29 +134,31 @@ class RemoteObjects(Objects):
     def list(self, prefix: str) -> Iterator[Listed]:
         """A listing, by pages of a thousand."""
         start = f"{self._root}/{check_key(prefix.rstrip('/'))}" if prefix else self._root
-        with self._errors(prefix):
+        with self._reading(prefix):
             found = self._files.find(start, detail=True)
         for path, info in sorted(found.items()):
             yield Listed(path[len(self._root) + 1 :], info["size"], _modified(info))
 
     def delete(self, key: str) -> None:
         """One DELETE."""
-        with self._errors(key), contextlib.suppress(FileNotFoundError):
+        with self._writing(key), contextlib.suppress(FileNotFoundError):
             self._files.rm_file(self._path(key))
 
     def copy(self, source: str, target: str) -> None:
         """On the server."""
-        with self._errors(source):
+        with self._reading(source):
             self._files.cp_file(self._path(source), self._path(target))
 
     def upload(self, file: Path, key: str) -> None:
         """One PUT, in parts when it is large; parts become visible together."""
-        with self._errors(key):
+        with self._writing(key):
             self._files.put_file(str(file), self._path(key))
 
     def open(self, key: str) -> BinaryIO:
         """Reads by ranges, ahead of the caller."""
-        with self._errors(key):
+        if self._protocol == "memory":  # where all readers of an object would share one position
+            return io.BytesIO(self.read(key))
+        with self._reading(key):
             return self._files.open(self._path(key), "rb")  # type: ignore[no-any-return]
 
     def sweep(self, before: float) -> int:
@@ -155,7 +166,7 @@ class RemoteObjects(Objects):
         if self._protocol != "s3":
             return 0
         bucket, prefix, _ = self._files.split_path(self._root + "/")
-        with self._errors(""):
+        with self._writing(""):
             found = self._files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix).get("Uploads", [])
             old = [upload for upload in found if upload["Initiated"].timestamp() < before]
             for upload in old:
@@ -168,15 +179,25 @@ class RemoteObjects(Objects):
         return f"{self._root}/{check_key(key)}"
 
     @contextlib.contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
+    def _reading(self, key: str) -> Iterator[None]:
+        """What is not there is not found; anything else that fails makes the store unreachable."""
         try:
             yield
-        except StoreError:
-            raise
         except FileNotFoundError as error:
             raise NotFound(f"there is no {self.where(key)} ({error})") from None
         except FAULTS as error:
-            raise Unreachable(f"{self.where(key)} cannot be read or written: {_reason(error)}") from error
+            raise self._unreachable(key, error) from error
+
+    @contextlib.contextmanager
+    def _writing(self, key: str) -> Iterator[None]:
+        """What is not found here is the bucket."""
+        try:
+            yield
+        except FAULTS as error:
+            raise self._unreachable(key, error) from error
+
+    def _unreachable(self, key: str, error: BaseException) -> Unreachable:
+        return Unreachable(f"{self.where(key)} cannot be read or written: {_reason(error)}")
 
 
 def status_of(error: BaseException) -> int | None:

@@ -1,0 +1,92 @@
+"""Where a benchmark keeps its results: a folder or a bucket prefix.
+
+benchmark.json              the settings that all cells share, created once
+cells/<cell>.json           one document per finished cell, created once: a cell is whole or absent
+results.parquet, ...        what is made of them, replaced whole
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from apd.errors import AlreadyExists, ConfigError
+from apd.store.connect import connect
+from apd.store.formats import JSON, decode_document, encode_document
+from apd.store.objects import fetch_if_there
+
+SETTINGS = "benchmark.json"
+
+
+def cell_key(cell: str) -> str:
+    """Where a finished cell is."""
+    return f"cells/{cell}.json"
+
+
+class Results:
+    """The results of one benchmark. Cheap to make, safe to use from many processes."""
+
+    def __init__(self, url: str, *, storage_options: Mapping[str, Any] | None = None) -> None:
+        """url: a folder, made when absent, or s3://bucket/prefix. storage_options go to fsspec."""
+        self._objects = connect(url, storage_options)
+        self.url = self._objects.url
+
+    def claim(self, settings: Mapping[str, JSON]) -> None:
+        """Make this the place of a benchmark with these settings; ConfigError if it has results of others.
+
+        Raises UnsafeStore when the server does not honour put-if-absent.
+        """
+        if not self._objects.exists(SETTINGS):
+            self._objects.require_put_if_absent()
+        try:
+            self._objects.create(SETTINGS, encode_document("benchmark", dict(settings)))
+        except AlreadyExists:
+            self._refuse_others(settings)
+
+    def _refuse_others(self, settings: Mapping[str, JSON]) -> None:
+        there = decode_document("benchmark", self._objects.read(SETTINGS), self._objects.where(SETTINGS))
+        old, new = _flat(there), _flat(settings)
+        name = next(name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
+        raise ConfigError(
+            f"{self.url} has results with {name} = {old.get(name)!r}, now it is {new.get(name)!r}; "
+            "results of different settings do not mix: choose another place"
+        )
+
+    def cell(self, cell: str) -> JSON | None:
+        """A finished cell, None where it is not finished. Raises CorruptObject."""
+        key = cell_key(cell)
+        data = fetch_if_there(self._objects, key)
+        return None if data is None else decode_document("cell", data, self._objects.where(key))
+
+    def finish(self, cell: str, body: JSON) -> None:
+        """Keep a finished cell; where another process was first, its results stay."""
+        try:
+            self._objects.create(cell_key(cell), encode_document("cell", body))
+        except AlreadyExists:
+            return
+
+    def read(self, name: str) -> bytes:
+        """A file that was saved. Raises NotFound."""
+        return self._objects.read(name)
+
+    def save(self, name: str, data: bytes) -> str:
+        """Write a file made of the cells; returns its URL."""
+        self._objects.put(name, data)
+        return self._objects.where(name)
+
+
+def encode_rows(rows: Sequence[Mapping[str, JSON]]) -> bytes:
+    """Rows of the same columns as a Parquet file; one or more."""
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _flat(values: Mapping[str, JSON], place: str = "") -> dict[str, JSON]:
+    """{"learning": {"epochs": 5}} -> {"learning.epochs": 5}."""
+    flat: dict[str, JSON] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{place}{name}.") if isinstance(value, Mapping) else {f"{place}{name}": value}
+    return flat
