@@ -1,6 +1,7 @@
 """A connection to Ray for the time of a block."""
 
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -13,7 +14,7 @@ from apd.actors.work import release_all
 from apd.errors import ClusterError
 from apd.store import is_local
 
-LOCAL = {"RAY_AUTH_MODE": "token", "RAY_DEDUP_LOGS": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+LOCAL = {"RAY_DEDUP_LOGS": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 """Environment of a Ray that this process starts for itself; what the user has set stays."""
 
 
@@ -55,12 +56,13 @@ def _connect(address: str | None) -> None:
 def _start_local() -> None:
     for name, value in LOCAL.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # its processes listen on all addresses
+    # Its processes listen on all addresses. Ray asks for a token by itself here; setting RAY_AUTH_MODE would be too late.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray.init(
         address="local",  # without it Ray joins whatever cluster was started last on this machine
         include_dashboard=False,
         log_to_driver=False,
-        configure_logging=False,
+        logging_level=logging.ERROR,
         object_store_memory=128 * 2**20,
     )
 
