@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import ray
+import torch
 from ray import exceptions
 
 from apd.actors.resources import actor_options, check_resources
@@ -104,6 +105,12 @@ def _translated(error: exceptions.RayTaskError) -> Exception:
     """The error that the actor's code raised, as the caller should see it."""
     if isinstance(error.cause, ApdError):
         return error.cause
-    if isinstance(error.cause, MemoryError) or type(error.cause).__name__ == "OutOfMemoryError":
+    if _is_out_of_memory(error.cause):
         return WorkerLost(f"the actor ran out of memory ({error.cause}); give it more, or make the batches smaller")
     return error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Python's own, a GPU's, or a RuntimeError, which is what torch raises on the CPU."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))

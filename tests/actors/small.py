@@ -1,0 +1,83 @@
+"""Streams whose tasks train in a fraction of a second, and networks whose steps can be made slow."""
+
+import tempfile
+import time
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from apd.actors import Trainer
+from apd.config import LearningConfig, NetworkConfig, ResourceConfig, StreamConfig
+from apd.data import validate_task
+from apd.data.tasks import NamedTask
+from apd.store import Candidate, Stream, Version
+from tests.toys import SIZE, data
+
+EPOCHS = 6
+BATCHES = 3
+NETWORK = NetworkConfig("mlp", {"hidden": [16]})
+
+
+class Slow(nn.Sequential):
+    """A small network that sleeps in every training step, as one that is computed elsewhere would keep us waiting."""
+
+    def __init__(self, classes: int, seconds: float) -> None:
+        super().__init__(nn.Linear(SIZE, 16), nn.ReLU(), nn.Linear(16, classes))
+        self.seconds = seconds
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training:
+            time.sleep(self.seconds)
+        logits: Tensor = super().forward(inputs)
+        return logits
+
+
+def slow(input_shape: tuple[int, ...], classes: int, seconds: float) -> nn.Module:
+    """For `slow_network`."""
+    return Slow(classes, seconds)
+
+
+def slow_network(seconds: float) -> NetworkConfig:
+    """Every training step takes so long; other slow networks of any speed give the same bits."""
+    return NetworkConfig(f"{__name__}:slow", {"seconds": seconds})
+
+
+def config(network: NetworkConfig = NETWORK, **resources: object) -> StreamConfig:
+    """Attempts are saved after every epoch unless the resources say otherwise."""
+    learning = LearningConfig(epochs=EPOCHS, batch_size=20, capacity_per_task=0.1, learning_rate=0.01)
+    settings = ResourceConfig(**({"save_every": 0.0} | resources))
+    return StreamConfig((SIZE,), "float32", network, learning, resources=settings)
+
+
+def task(number: int) -> NamedTask:
+    """Three clouds of points, elsewhere for every number."""
+    return NamedTask(f"task-{number}", ("a", "b", "c"), data(number, samples=20 * BATCHES))
+
+
+def submit(stream: Stream, number: int) -> str:
+    """Put the task into the inbox; returns its name."""
+    named = task(number)
+    with tempfile.TemporaryDirectory() as scratch:
+        named.write(Path(scratch) / named.name)
+        stream.inbox.submit(Path(scratch) / named.name)
+    return named.name
+
+
+def accept(stream: Stream, number: int) -> str:
+    """Let the task arrive; returns its name."""
+    name = submit(stream, number)
+    stream.inbox.accept(name, validate_task(stream.inbox.folder(name), stream.config))
+    return name
+
+
+def learn_here(stream: Stream, name: str, base: int | None = None) -> Version:
+    """Train and commit in this process; `base` None: on the head."""
+    number = stream.head().number if base is None else base
+    *_, candidate = Trainer(stream.url).learn(name, number)
+    assert isinstance(candidate, Candidate)
+    return stream.commit_candidate(candidate)
+
+
+def bits(stream: Stream) -> dict[str, str]:
+    """What every task of the head computes, as digests of its parameters."""
+    return {entry.name: entry.theta_key for entry in stream.head().entries}

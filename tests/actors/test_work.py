@@ -1,0 +1,92 @@
+"""One actor for each piece of work, on a real Ray."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from apd.actors import Trainer, companion, events
+from apd.config import ResourceConfig
+from apd.errors import ClusterError, TaskRejected, WorkerLost
+from apd.store import Candidate, Stream
+from apd.training import Progress
+from tests.actors import small
+from tests.actors.conftest import Nodes, alive, kill_process, wait_until
+from tests.actors.troubled import Troubled
+
+pytestmark = pytest.mark.usefixtures("nodes", "no_actor_left")
+PLAIN = ResourceConfig()
+
+
+def test_what_is_yielded_arrives_in_order_and_an_error_of_ours_as_itself() -> None:
+    work = events(Troubled, "count_and_reject", "anywhere", 5, resources=PLAIN)
+    assert [next(work) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(TaskRejected, match=r"^shoes: no good$"):
+        next(work)
+
+
+def test_a_defect_comes_back_with_its_own_type() -> None:
+    with pytest.raises(ZeroDivisionError, match="our own defect"):
+        list(events(Troubled, "break_down", "anywhere", resources=PLAIN))
+
+
+def test_an_actor_that_dies_is_lost() -> None:
+    with pytest.raises(WorkerLost, match="lost before its work was finished"):
+        list(events(Troubled, "die", "anywhere", resources=PLAIN))
+
+
+def test_an_actor_without_memory_is_lost_with_advice() -> None:
+    with pytest.raises(WorkerLost, match=r"out of memory .* give it more"):
+        list(events(Troubled, "run_out_of_memory", "anywhere", resources=PLAIN))
+
+
+def test_closing_the_iterator_ends_the_actor() -> None:
+    with contextlib.closing(events(Troubled, "stay", "anywhere", resources=PLAIN)) as work:
+        process = next(work)
+        assert (process, "Troubled") in alive()
+    wait_until(lambda: not Path(f"/proc/{process}").exists())
+
+
+def test_an_actor_that_no_node_has_room_for_is_refused() -> None:
+    wanted = ResourceConfig(num_cpus=1, num_gpus=2, custom={"tape": 1})
+    with pytest.raises(ClusterError, match=r"asks for CPU 1, GPU 2, tape 1 but no Ray node has that; .* CPU 1, GPU 1"):
+        next(events(Troubled, "count_and_reject", "anywhere", 1, resources=wanted))
+
+
+def test_a_companion_works_in_order_and_has_finished_when_the_block_ends(tmp_path: Path) -> None:
+    with companion(Troubled, "note", str(tmp_path / "notes")) as note:
+        for name in "abc":
+            note(name)
+    assert (tmp_path / "notes").read_text() == "a\nb\nc\n"
+
+
+def test_what_a_companion_could_not_do_is_an_error_at_the_end(tmp_path: Path) -> None:
+    def hand_over() -> None:
+        with companion(Troubled, "note", str(tmp_path / "notes")) as note:
+            note("bad")
+            note("good")
+
+    with pytest.raises(TaskRejected, match="bad: no good"):
+        hand_over()
+
+
+def test_an_actor_killed_within_an_epoch_is_followed_by_one_that_goes_on(nodes: Nodes, tmp_path: Path) -> None:
+    """With the same final bits as a training that nothing disturbed."""
+    stream = Stream.create(str(tmp_path / "stream"), small.config(small.slow_network(0.1)))
+    name = small.accept(stream, 0)
+
+    def disturbed() -> None:
+        for event in events(Trainer, "learn", stream.url, name, 0, resources=PLAIN):
+            if event.epoch == 3:
+                ((process, _),) = alive()
+                kill_process(process)
+
+    with pytest.raises(WorkerLost):
+        disturbed()
+    first, *_, candidate = events(Trainer, "learn", stream.url, name, 0, resources=PLAIN)
+    assert isinstance(first, Progress)
+    assert first.epoch > 2
+    assert isinstance(candidate, Candidate)
+    undisturbed = Stream.create(str(tmp_path / "undisturbed"), small.config(small.slow_network(0.0)))
+    small.learn_here(undisturbed, small.accept(undisturbed, 0))
+    assert candidate.entry.theta_key == small.bits(undisturbed)[name]

@@ -1,0 +1,113 @@
+"""The kinds of work as plain classes, in this process."""
+
+import dataclasses
+import socket
+from pathlib import Path
+
+import pytest
+
+from apd.actors import Comparer, Consolidator, Evaluator, Trainer
+from apd.actors.versions import require_versions, versions
+from apd.errors import ClusterError, NotFound, StateError
+from apd.store import Candidate, Stream
+from apd.training import Progress
+from tests.actors import small
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Stream:
+    """Three tasks have arrived, none is learned."""
+    made = Stream.create(str(tmp_path / "stream"), small.config())
+    for number in range(3):
+        small.accept(made, number)
+    return made
+
+
+def test_a_trainer_yields_every_epoch_and_then_a_candidate(stream: Stream) -> None:
+    *epochs, candidate = Trainer(stream.url).learn("task-0", 0)
+    assert [event.epoch for event in epochs if isinstance(event, Progress)] == list(range(1, small.EPOCHS + 1))
+    assert isinstance(candidate, Candidate)
+    assert (candidate.base, candidate.entry.based_on) == (0, 0)
+    version = stream.commit_candidate(candidate)
+    assert version.entry("task-0").test_accuracy > 0.5
+    assert stream.record(version.entry("task-0"))["metrics"]["device"] == "cpu"
+
+
+def test_a_candidate_is_measured_before_anybody_commits_it(stream: Stream) -> None:
+    *_, candidate = Trainer(stream.url).learn("task-0", 0)
+    assert isinstance(candidate, Candidate)
+    measured = stream.evaluations.get(candidate.entry.theta_key)
+    assert measured["test_accuracy"] == candidate.entry.test_accuracy
+    assert measured["validation_accuracy"] == candidate.entry.validation_accuracy
+
+
+def test_a_trainer_goes_on_where_another_was_stopped(stream: Stream) -> None:
+    small.learn_here(stream, "task-0")
+    *_, whole = Trainer(stream.url).learn("task-1", 1)
+    stream.clear_attempt("task-1")
+    for event in Trainer(stream.url).learn("task-1", 1):
+        if isinstance(event, Progress) and event.epoch == 4:
+            break
+    first, *_, resumed = Trainer(stream.url).learn("task-1", 1)
+    assert isinstance(first, Progress)
+    assert isinstance(whole, Candidate)
+    assert isinstance(resumed, Candidate)
+    assert first.epoch == 4  # the third is the last that was saved
+    assert resumed.entry.theta_key == whole.entry.theta_key
+
+
+def test_an_attempt_on_another_version_is_not_gone_on_with(stream: Stream) -> None:
+    small.learn_here(stream, "task-0")
+    list(Trainer(stream.url).learn("task-1", 1))
+    small.learn_here(stream, "task-2")
+    first, *_ = Trainer(stream.url).learn("task-1", 2)
+    assert isinstance(first, Progress)
+    assert first.epoch == 1
+
+
+def test_an_evaluator_measures_what_is_stored(stream: Stream) -> None:
+    entry = small.learn_here(stream, "task-0").entry("task-0")
+    stream.evaluations.remove(entry.theta_key)
+    (found,) = Evaluator(stream.url).evaluate([entry])
+    assert (found.task, found.theta_key, found.test_accuracy) == ("task-0", entry.theta_key, entry.test_accuracy)
+    assert stream.evaluations.get(entry.theta_key)["test_accuracy"] == entry.test_accuracy
+
+
+def test_a_consolidator_proposes_all_tasks_of_a_version(stream: Stream) -> None:
+    for name in ("task-0", "task-1", "task-2"):
+        small.learn_here(stream, name)
+    (proposal,) = Consolidator(stream.url).propose(3)
+    assert [entry.name for entry in proposal.entries] == ["task-0", "task-1", "task-2"]
+    assert stream.commit_consolidation(proposal).number == 4
+
+
+def test_an_empty_version_cannot_be_consolidated(stream: Stream) -> None:
+    with pytest.raises(StateError, match=r"version 0 of .* has no tasks"):
+        list(Consolidator(stream.url).propose(0))
+
+
+def test_a_comparison_is_made_once_and_goes_on_with_the_network_it_had(stream: Stream) -> None:
+    Comparer(stream.url).compare("task-0")
+    first = stream.comparisons.get("task-0")
+    Comparer(stream.url).compare("task-0")
+    Comparer(stream.url).compare("task-1")
+    assert stream.comparisons.get("task-0") == first
+    assert list(first["fine_tuning"]) == ["task-0"]
+    assert list(stream.comparisons.get("task-1")["fine_tuning"]) == ["task-0", "task-1"]
+
+
+def test_a_stream_that_a_node_does_not_have_is_an_error_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=rf"node {socket.gethostname()}: there is no stream in {tmp_path}"):
+        _ = Evaluator(str(tmp_path)).stream
+
+
+@pytest.mark.parametrize("what", ["python", "torch", "apd"])
+def test_a_node_with_other_versions_is_refused(what: str) -> None:
+    expected = dataclasses.replace(versions(), **{what: "other"})
+    with pytest.raises(ClusterError, match=f"runs {what} .* but the flow on driver runs {what} other"):
+        require_versions(expected, "driver")
+
+
+def test_the_versions_of_this_very_machine_are_not_compared() -> None:
+    require_versions(versions(), "driver")
+    require_versions(dataclasses.replace(versions(), apd="edited a moment ago"), socket.gethostname())
