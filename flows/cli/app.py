@@ -31,7 +31,7 @@ Tasks arrive in its inbox and are learned one after another:
 
     apd init my-stream --shape 3x32x32   a stream for 32 x 32 colour pictures
     export APD_STREAM=my-stream          instead of --stream in every command
-    apd pack photos/shoes shoes          a folder of pictures per class: a task
+    apd pack photos/shoes shoes          pictures, a folder per class: a task
     apd submit shoes                     the task goes into the inbox
     apd run                              learn what waits (or: run --watch)
     apd predict shoes photo.png          which class, how probable
