@@ -56,7 +56,7 @@ def _connect(address: str | None) -> None:
 def _start_local() -> None:
     for name, value in LOCAL.items():
         os.environ.setdefault(name, value)
-    # Its processes listen on all addresses. Ray asks for a token by itself here; setting RAY_AUTH_MODE would be too late.
+    # Its processes listen on all addresses. Ray turns tokens on by itself; setting RAY_AUTH_MODE here comes too late.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray.init(
         address="local",  # without it Ray joins whatever cluster was started last on this machine
