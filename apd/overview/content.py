@@ -8,8 +8,9 @@ import numpy as np
 from apd.config import to_json
 from apd.consolidation.arrays import add
 from apd.consolidation.embedding import gram
+from apd.errors import NotFound
 from apd.networks import Network, from_config
-from apd.overview.capacity import size
+from apd.overview.capacity import Size, size
 from apd.overview.facts import accuracy_of
 from apd.report.content import AccuracyRow, CapacityPoint, ClusterRow, ConsolidationRow, LayerRow, Report, TaskRow
 from apd.state import Sparse, Spec, TaskState
@@ -100,13 +101,25 @@ def _fine_tuning(stream: Stream, entries: Sequence[TaskEntry]) -> tuple[Accuracy
 def _capacity(
     stream: Stream, history: Sequence[Version], specs: Mapping[int, Spec], network: Network
 ) -> tuple[CapacityPoint, ...]:
+    """Of every version whose size is known."""
     points = []
     for past in history:
         counts = {len(entry.classes) for entry in past.entries}
-        measured = size(stream, past, {count: specs.get(count) or network.spec(count) for count in counts})
-        point = CapacityPoint(past.number, past.kind, len(past.entries), measured.paper_capacity, measured.bytes)
-        points.append(point)
+        found = _size(stream, past, {count: specs.get(count) or network.spec(count) for count in counts})
+        if found is not None:
+            points.append(CapacityPoint(past.number, past.kind, len(past.entries), found.paper_capacity, found.bytes))
     return tuple(points)
+
+
+def _size(stream: Stream, version: Version, specs: Mapping[int, Spec]) -> Size | None:
+    """None when it was not measured before parts of the version were removed on purpose."""
+    try:
+        return size(stream, version, specs)
+    except NotFound:
+        collected = stream.marks.is_collected(version.number)
+        if collected or any(stream.marks.is_buried(entry.record) for entry in version.entries):
+            return None
+        raise
 
 
 def _layers(stream: Stream, states: Sequence[TaskState], history: Sequence[Version]) -> tuple[LayerRow, ...]:
@@ -168,10 +181,11 @@ def _largest_drop(stream: Stream, version: Version) -> float | None:
 
 def _similarity(states: Sequence[TaskState]) -> tuple[tuple[float, ...], ...]:
     """Cosine of the full taus of every pair of tasks; 0 where one has none."""
-    names = states[0].sigma if states else ()
-    products = sum(gram([_full_tau(state, name) for state in states]) for name in names)
+    if not states:
+        return ()
+    products = sum(gram([_full_tau(state, name) for state in states]) for name in states[0].sigma)
     norms = np.sqrt(np.maximum(np.diagonal(products), 1e-30))
-    return tuple(map(tuple, np.clip(products / np.outer(norms, norms), -1, 1).tolist())) if states else ()
+    return tuple(map(tuple, np.clip(products / np.outer(norms, norms), -1, 1).tolist()))
 
 
 def _full_tau(state: TaskState, name: str) -> Sparse:
