@@ -52,7 +52,7 @@ class NetworkConfig:
     """Which network a stream grows."""
 
     name: str = "lenet"
-    """`mlp`, `lenet`, `resnet18`, or `module:callable` of your own: called as callable(input_shape, classes, **arguments)."""
+    """`mlp`, `lenet`, `resnet18`, or your own `module:callable`, called as callable(input_shape, classes, **arguments)."""
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the network, JSON values only."""
@@ -67,7 +67,7 @@ class LearningConfig:
     """How one arriving task is trained."""
 
     variant: Variant = "apd2"
-    """apd-fixed: sigma held after the first task. apd1: sigma goes on moving, old taus re-expressed. apd2: apd1 and clusters."""
+    """apd-fixed: sigma held after the first task. apd1: sigma may move, old taus re-expressed. apd2: apd1 and clusters."""
 
     capacity_per_task: float | None = 0.01
     """Budget of new non-zeros for one task, as a share of the P shared parameters. None: `sparsity` alone decides."""
@@ -76,7 +76,7 @@ class LearningConfig:
     """lambda_1, weight of the l1 norm of tau (the paper: 4e-4 to 6e-4)."""
 
     drift: float = 100.0
-    """lambda_2, weight of the squared drift of old parameters; with lambda_1 it sets how far re-expression may move one."""
+    """lambda_2, weight of the squared drift of old parameters; with lambda_1 it bounds how far one may move."""
 
     epochs: int = 20
     """Passes over the training split."""
@@ -99,6 +99,9 @@ class LearningConfig:
     prune_until: float = 0.7
     """Share of the epochs after which tau has its final support; the rest refits the values."""
 
+    tau_rate_exponent: float = 0.5
+    """The step size of tau grows to density^-this as its support shrinks: fewer elements have to go further each."""
+
     mask_start: float = 3.0
     """Initial mask logit v of a task: sigmoid(3) = 0.95."""
 
@@ -113,6 +116,7 @@ class LearningConfig:
         require(self.epochs >= 1, "learning.epochs", self.epochs, ">= 1")
         require(self.batch_size >= 1, "learning.batch_size", self.batch_size, ">= 1")
         require(self.learning_rate > 0, "learning.learning_rate", self.learning_rate, "> 0")
+        require(self.tau_rate_exponent >= 0, "learning.tau_rate_exponent", self.tau_rate_exponent, ">= 0")
         decay = self.learning_rate_decay
         require(0 < decay <= 1, "learning.learning_rate_decay", decay, "in (0, 1]")
         require(self.weight_decay >= 0, "learning.weight_decay", self.weight_decay, ">= 0")
@@ -140,8 +144,8 @@ class ConsolidationConfig:
     tolerance), or their mean (the paper's text)."""
 
     least_saving: int = 128
-    """A cluster that saves fewer non-zeros than this at a parameter is not formed there: its shared values are an object of
-    their own, some 500 bytes and a request whenever a member is loaded. 1 counts non-zeros alone."""
+    """A cluster that saves fewer non-zeros than this at a parameter is not formed there: its shared values are an object
+    of their own, some 500 bytes and a request whenever a member is loaded. 1 counts non-zeros alone."""
 
     max_accuracy_drop: float = 0.01
     """A consolidation that costs any task more validation accuracy than this is refused and kept aside."""

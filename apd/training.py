@@ -91,12 +91,18 @@ class Fit(Loop):
         by_leaf = {f"private/{key}": gradients[key] for key in self._private}
         for key in self._shared:
             by_leaf[f"shared/{key}"], by_leaf[f"mask_logits/{key}"] = self._chain(key, gradients[key])
-        self._adam.step(by_leaf, [self._rate, self._rate, self._rate])
+        self._adam.step(by_leaf, [self._tau_rate, self._rate, self._rate])
         for key, support in self._support.items():
             self._shared[key] *= support
         if self.config.sparsity and self._base:
             for key in self._shared:
                 self._shrink(key)
+
+    @property
+    def _tau_rate(self) -> float:
+        """The step size of what is trained in place of sigma; it grows as the support shrinks."""
+        density = self._schedule.density(self._epoch - 1) if self._schedule else 1.0
+        return float(self._rate * density**-self.config.tau_rate_exponent)
 
     def _chain(self, key: str, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """From the gradient by theta to that by tau (first task: sigma) and that by the mask logits."""
@@ -111,7 +117,7 @@ class Fit(Loop):
         tau = self._shared[key]
         weight = self.config.sparsity * delta_price(tau, self._logits[key], self._pull.get(key))
         moment = self._adam.second_moment(f"shared/{key}")
-        tau.copy_(soft_threshold(tau, preconditioned_threshold(weight, moment, self._rate, EPSILON)))
+        tau.copy_(soft_threshold(tau, preconditioned_threshold(weight, moment, self._tau_rate, EPSILON)))
 
     def _end_epoch(self) -> tuple[float, float]:
         if self._schedule and self._schedule.first <= self._epoch <= self._schedule.last:
