@@ -21,22 +21,30 @@ ENVIRONMENT = {
 HERE = str(pathlib.Path(__file__).parent)
 
 
-class StepsOnly(logging.Filter):
-    """Records that our flows and steps wrote; the API still gets all of them."""
+class Terminal(logging.Handler):
+    """Writes what our flows and steps say to standard error, whatever that is at the time; the API still gets all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record was logged by a file of this package."""
         return record.pathname.startswith(HERE)
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        sys.stderr.write(f"{self.format(record)}\n")
+        sys.stderr.flush()
+
 
 def prepare() -> None:
-    """Quiet surroundings, and a handler on standard error for what flows and steps say."""
+    """Quiet surroundings, and one handler for what flows and steps say."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import prefect.main  # noqa: F401  its import configures logging, which would drop a handler added before
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
-    handler.addFilter(StepsOnly())
     for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addHandler(handler)
+        logger = logging.getLogger(name)
+        if not any(isinstance(handler, Terminal) for handler in logger.handlers):
+            logger.addHandler(Terminal())
