@@ -52,7 +52,7 @@ class NetworkConfig:
     """Which network a stream grows."""
 
     name: str = "lenet"
-    """`mlp`, `lenet`, `resnet18`, or your own `module:callable`, called as callable(input_shape, classes, **arguments)."""
+    """`mlp`, `lenet`, `resnet18`, or your own `module:callable`, called with (input_shape, classes, **arguments)."""
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the network, JSON values only."""
@@ -67,7 +67,7 @@ class LearningConfig:
     """How one arriving task is trained."""
 
     variant: Variant = "apd2"
-    """apd-fixed: sigma held after the first task. apd1: sigma may move, old taus re-expressed. apd2: apd1 and clusters."""
+    """apd-fixed: sigma held after the first task. apd1: sigma may move. apd2: as apd1, and taus are clustered."""
 
     capacity_per_task: float | None = 0.01
     """Budget of new non-zeros for one task, as a share of the P shared parameters. None: `sparsity` alone decides."""
@@ -144,8 +144,8 @@ class ConsolidationConfig:
     tolerance), or their mean (the paper's text)."""
 
     least_saving: int = 128
-    """A cluster that saves fewer non-zeros than this at a parameter is not formed there: its shared values are an object
-    of their own, some 500 bytes and a request whenever a member is loaded. 1 counts non-zeros alone."""
+    """A cluster that saves fewer non-zeros than this at a parameter is not formed there: its shared values are an
+    object of their own, some 500 bytes and a request whenever a member is loaded. 1 counts non-zeros alone."""
 
     max_accuracy_drop: float = 0.01
     """A consolidation that costs any task more validation accuracy than this is refused and kept aside."""
