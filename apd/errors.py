@@ -15,6 +15,7 @@
     │   ├── Unreachable        the server refuses, is gone, or the disk is full
     │   └── UnsafeStore        the server does not honour put-if-absent
     └── ClusterError           Ray: resources, versions, connections
+        ├── NoNode             no node is large enough for an actor
         └── WorkerLost         an actor, its process or its node died; trying again may help
 
 Each takes one string, so that it survives a Ray or Prefect process boundary. The string names the place, what was
@@ -80,6 +81,10 @@ class UnsafeStore(StoreError):
 
 class ClusterError(ApdError):
     """The Ray cluster cannot be reached, lacks a resource, or runs other versions."""
+
+
+class NoNode(ClusterError):
+    """No node of the cluster, busy or not, is large enough for an actor."""
 
 
 class WorkerLost(ClusterError):

@@ -21,9 +21,10 @@ def learn(stream: str, task: str) -> int | None:
         Number of the new version; None when the task had been learned before.
     """
     with cluster(stream):
+        steps.check_cluster(stream)
         candidate = steps.train(stream, task, steps.decide_base(stream, task))
         if candidate is None:
             return None
         version = steps.commit(stream, candidate)
-        steps.evaluate(stream, version, again=False)
+        steps.evaluate(stream, version, again=False, task=task)
     return version

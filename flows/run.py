@@ -1,18 +1,27 @@
-"""`run`: everything that waits, in order of arrival."""
+"""`run`: everything that waits, in order of arrival, as many at a time as the stream allows."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 from prefect import flow, get_run_logger
+from prefect.futures import PrefectFuture
 
+from apd import overview
 from apd.actors import cluster
+from apd.config import require
 from apd.errors import ApdError
+from apd.store import Candidate, Stream
+from flows import steps
 from flows.consolidate import consolidate
 from flows.ingest import ingest
-from flows.learn import learn
 from flows.names import run_name
 from flows.report import report
 
+Training = PrefectFuture[Candidate | None]
+
 
 @flow(flow_run_name=run_name)
-def run(stream: str, publish: bool = True) -> list[str]:
+def run(stream: str, publish: bool = True, max_parallel: int | None = None) -> list[str]:
     """Ingest what lies in the inbox, learn what waits, consolidate when it is due, write the report.
 
     A task that cannot be learned does not hold up the others; it stays waiting, and the flow fails at its end.
@@ -20,23 +29,62 @@ def run(stream: str, publish: bool = True) -> list[str]:
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
         publish: write the report when something was learned.
+        max_parallel: tasks that train at the same time; not given: what the stream's resources say.
 
     Returns:
         Names of the tasks that were learned.
     """
-    learned, failed = [], {}
+    require(max_parallel is None or max_parallel >= 1, "max_parallel", max_parallel, ">= 1")
+    waiting = ingest(stream)
+    if not waiting and not overview.is_due(Stream.open(stream)):
+        return []
     with cluster(stream):
-        for task in ingest(stream):
-            try:
-                learn(stream, task)
-            except ApdError as error:
-                get_run_logger().error("%s was not learned: %s", task, error)
-                failed[task] = str(error)
-                continue
-            learned.append(task)
-            consolidate(stream, only_if_due=True)
+        steps.check_cluster(stream)
+        learned, failed = learn_all(stream, waiting, max_parallel)
     if learned and publish:
         report(stream)
     if failed:
         raise ApdError("not learned, still waiting: " + "; ".join(f"{task} ({why})" for task, why in failed.items()))
     return learned
+
+
+def learn_all(stream: str, waiting: Sequence[str], max_parallel: int | None) -> tuple[list[str], dict[str, str]]:
+    """Learn these tasks; returns the names of those learned, and why others were not."""
+    learned, failed = [], {}
+    consolidate_if_due(stream)  # where an interrupted run left off
+    for task, training in trainings(stream, waiting, max_parallel):
+        try:
+            candidate = training.result()
+            version = steps.commit(stream, candidate) if candidate else None
+        except ApdError as error:
+            get_run_logger().error("%s was not learned: %s", task, error)
+            failed[task] = str(error)
+            continue
+        if version is not None:
+            learned.append(task)
+            steps.evaluate(stream, version, again=False, task=task)
+            consolidate_if_due(stream)
+    return learned, failed
+
+
+def trainings(stream: str, waiting: Sequence[str], max_parallel: int | None) -> Iterator[tuple[str, Training]]:
+    """Every task with its training, in order of arrival; so many run ahead of the one that is yielded.
+
+    A task starts on the head that there is when the task `max_parallel` places before it has been dealt with. So the
+    head it starts on follows from the order of arrival alone, not from which training ends first. While the stream has
+    no sigma the first task trains alone: it makes the sigma that the others start from.
+    """
+    opened, queue, running = Stream.open(stream), deque(waiting), deque[tuple[str, Training]]()
+    width = max_parallel or opened.config.resources.max_parallel
+    while queue or running:
+        places = 1 if opened.head().sigma is None else width
+        while queue and len(running) < places:
+            task = queue.popleft()
+            running.append((task, steps.train.submit(stream, task, steps.decide_base(stream, task))))
+        yield running.popleft()
+
+
+def consolidate_if_due(stream: str) -> None:
+    """Consolidate when enough tasks were learned since the last time."""
+    if overview.is_due(Stream.open(stream)):
+        consolidate(stream)

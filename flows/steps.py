@@ -1,8 +1,8 @@
 """The steps that flows are made of: functions of `apd` as Prefect tasks.
 
 The only place with retries, timeouts and cache policy. Two kinds of trouble pass by themselves and are tried again:
-storage that cannot be reached for a while, and a Ray worker that was lost. Everything else is raised at once. Nothing
-is cached: every step is idempotent through the store, which knows better than a hash of inputs what was done.
+storage that cannot be reached for a while, and a Ray worker that was lost, until its node is back. Everything else is
+raised at once. Nothing is cached: every step is idempotent through the store, which knows better than a hash of inputs what was done.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from prefect.tasks import Task
 
 from apd import actors, overview
 from apd.data import validate_task
-from apd.errors import StateError, TaskRejected, Unreachable, WorkerLost
+from apd.errors import NoNode, StateError, TaskRejected, Unreachable, WorkerLost
 from apd.report.page import html
 from apd.report.tables import markdown
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
@@ -28,7 +28,7 @@ from flows.names import artifact_key
 
 P = ParamSpec("P")
 R = TypeVar("R")
-PASSING = (Unreachable, WorkerLost, ConnectionError, TimeoutError)
+PASSING = (Unreachable, WorkerLost, NoNode, ConnectionError, TimeoutError)
 
 
 def passes(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -73,6 +73,12 @@ def find_arrivals(url: str) -> list[str]:
 def list_waiting(url: str) -> list[str]:
     """Names of the accepted tasks that no version has yet, in arrival order."""
     return [arrival.task for arrival in Stream.open(url).inbox.waiting()]
+
+
+@step("check cluster", retries=0)
+def check_cluster(url: str) -> None:
+    """Refuse at once a cluster on which this stream's actors could never start; a node lost later may come back."""
+    actors.check_resources(Stream.open(url).config.resources)
 
 
 @step("decide base")
@@ -128,11 +134,11 @@ def commit(url: str, candidate: Candidate) -> int:
 
 
 @step("evaluate", retries=4, delay=5)
-def evaluate(url: str, version: int | None, again: bool) -> list[actors.Evaluation]:
-    """Measure every task whose parameters have not been measured before (`again`: all), on a Ray actor."""
+def evaluate(url: str, version: int | None, again: bool, task: str | None = None) -> list[actors.Evaluation]:
+    """Measure the tasks, or this one, whose parameters have not been measured before (`again`: all), on a Ray actor."""
     stream = Stream.open(url)
-    entries = (stream.head() if version is None else stream.version(version)).entries
-    return measure(stream, entries, again)
+    measured = stream.head() if version is None else stream.version(version)
+    return measure(stream, measured.entries if task is None else (measured.entry(task),), again)
 
 
 def measure(stream: Stream, entries: tuple[TaskEntry, ...], again: bool) -> list[actors.Evaluation]:

@@ -5,7 +5,7 @@ from typing import Any
 import ray
 
 from apd.config import ResourceConfig
-from apd.errors import ClusterError
+from apd.errors import NoNode
 
 
 def nodes() -> list[dict[str, Any]]:
@@ -26,14 +26,14 @@ def actor_options(wanted: ResourceConfig) -> dict[str, Any]:
 
 
 def check_resources(wanted: ResourceConfig) -> None:
-    """Raise ClusterError unless some node is large enough for one actor; waiting for it would last for ever."""
+    """Raise NoNode unless some node is large enough for one actor; waiting for it would last for ever."""
     needs = _requests(wanted)
     have = [node["Resources"] for node in nodes()]
     if any(all(node.get(name, 0) >= amount for name, amount in needs.items()) for node in have):
         return
     asked = ", ".join(f"{name} {amount:g}" for name, amount in needs.items())
     offers = "; ".join(", ".join(f"{name} {node.get(name, 0):g}" for name in needs) for node in have)
-    raise ClusterError(
+    raise NoNode(
         f"an actor asks for {asked} but no Ray node has that; the nodes have: {offers}. "
         "Ask for less in the stream's resources, or add such a node"
     )

@@ -40,7 +40,7 @@ _lock = threading.Lock()
 def actor(kind: type, url: str, resources: ResourceConfig) -> Iterator[Any]:
     """An actor of this kind on the stream, for the time of the block; it is killed when the block ends, however.
 
-    Raises ClusterError when there is no connection, no node that is large enough, or its node runs other versions.
+    Raises NoNode when no node is large enough, ClusterError without a connection or when its node runs other versions.
     """
     if not ray.is_initialized():
         raise ClusterError("there is no connection to Ray; work is done inside `with cluster(...)`")

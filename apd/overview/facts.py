@@ -91,10 +91,15 @@ def _back_from(stream: Stream, head: Version) -> Iterator[Version]:
 
 
 def is_due(stream: Stream) -> bool:
-    """Whether `consolidate_every` tasks were learned since the last consolidation, and the variant clusters at all."""
+    """Whether `consolidate_every` tasks were learned since the last consolidation, and the variant clusters at all.
+
+    A head whose consolidation was refused would only be refused again: the next one is due when it has grown.
+    """
     if stream.config.learning.variant != "apd2":
         return False
-    return learned_since_consolidation(stream, stream.head()) >= stream.config.consolidation.consolidate_every
+    head = stream.head()
+    grown = learned_since_consolidation(stream, head) >= stream.config.consolidation.consolidate_every
+    return grown and not stream.was_refused(head.number)
 
 
 def reasons_to_refuse(stream: Stream, proposal: Proposal) -> list[str]:

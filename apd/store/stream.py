@@ -43,6 +43,11 @@ from apd.store.records import Records
 CONFIG = "stream.json"
 
 
+def refused_key(base: int) -> str:
+    """Where the refused consolidation of a version is."""
+    return f"refused/{base:08d}.json"
+
+
 class Stream:
     """One stream. Cheap to open, safe to use from many threads and processes, picklable (it is opened again)."""
 
@@ -181,10 +186,14 @@ class Stream:
 
     def set_aside(self, proposal: Proposal, reasons: list[str]) -> str:
         """Note a refused proposal and why; returns where."""
-        key = f"refused/{proposal.base:08d}-{proposal.commit_id[:8]}.json"
+        key = refused_key(proposal.base)
         body = {"reasons": reasons, "proposal": proposal.to_json()}
         self.objects.put(key, encode_document("refused", body))
         return self.objects.where(key)
+
+    def was_refused(self, number: int) -> bool:
+        """Whether a consolidation of this version was proposed and set aside."""
+        return self.objects.exists(refused_key(number))
 
     def commit_forget(self, name: str) -> Version:
         """A version without the task, every other record untouched; then its blobs and data go from every version."""

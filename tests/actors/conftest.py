@@ -12,6 +12,10 @@ from ray._common.utils import reset_ray_address
 from ray._private import state
 from ray.cluster_utils import Cluster
 
+from flows import console
+
+os.environ.update(console.ENVIRONMENT)  # before a test module imports Prefect, which reads it once
+
 LIMITS = {"memory": 2**30, "object_store_memory": 80 * 2**20, "include_dashboard": False}
 """Per node; each would claim the whole machine otherwise."""
 

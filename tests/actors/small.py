@@ -66,8 +66,14 @@ def submit(stream: Stream, number: int) -> str:
 def accept(stream: Stream, number: int) -> str:
     """Let the task arrive; returns its name."""
     name = submit(stream, number)
-    stream.inbox.accept(name, validate_task(stream.inbox.folder(name), stream.config))
+    accept_all(stream)
     return name
+
+
+def accept_all(stream: Stream) -> None:
+    """Let everything in the inbox arrive."""
+    for folder in stream.inbox.complete():
+        stream.inbox.accept(folder, validate_task(stream.inbox.folder(folder), stream.config))
 
 
 def learn_here(stream: Stream, name: str, base: int | None = None) -> Version:

@@ -7,7 +7,7 @@ import pytest
 
 from apd.actors import Trainer, companion, events
 from apd.config import ResourceConfig
-from apd.errors import ClusterError, TaskRejected, WorkerLost
+from apd.errors import NoNode, TaskRejected, WorkerLost
 from apd.store import Candidate, Stream
 from apd.training import Progress
 from tests.actors import small
@@ -49,7 +49,7 @@ def test_closing_the_iterator_ends_the_actor() -> None:
 
 def test_an_actor_that_no_node_has_room_for_is_refused() -> None:
     wanted = ResourceConfig(num_cpus=1, num_gpus=2, custom={"tape": 1})
-    with pytest.raises(ClusterError, match=r"asks for CPU 1, GPU 2, tape 1 but no Ray node has that; .* CPU 1, GPU 1"):
+    with pytest.raises(NoNode, match=r"asks for CPU 1, GPU 2, tape 1 but no Ray node has that; .* CPU 1, GPU 1"):
         next(events(Troubled, "count_and_reject", "anywhere", 1, resources=wanted))
 
 
