@@ -1,5 +1,6 @@
 """One task of a stream, ready to answer; and as a plain state dict for use without us."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from apd.config import to_json
 from apd.data import read_inputs
 from apd.decomposition import bare_state
-from apd.errors import Unreachable
+from apd.errors import DataError, Unreachable
 from apd.networks import from_config
 from apd.store import Stream
 from apd.training import predict_logits
@@ -57,3 +59,24 @@ def export(stream: Stream, task: str, file: Path, version: int | None = None) ->
     except (SafetensorError, OSError) as error:
         raise Unreachable(f"{file} cannot be written: {error}") from error
     return sum(value.numel() for value in tensors.values())
+
+
+def checkout(stream: Stream, folder: Path, version: int | None = None) -> int:
+    """Write every task of a version as `<task>.safetensors` into a new folder; returns how many there are.
+
+    `index.json`, written last, gives each task's file, classes and test accuracy, and the network that the files are
+    state dicts of. Raises DataError when the folder is there already.
+    """
+    chosen = stream.head() if version is None else stream.version(version)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be made: {error.strerror}; name a folder that is not there yet") from error
+    tasks = {}
+    for entry in chosen.entries:
+        export(stream, entry.name, folder / f"{entry.name}.safetensors", chosen.number)
+        described = {"file": f"{entry.name}.safetensors", "test_accuracy": entry.test_accuracy}
+        tasks[entry.name] = described | {"classes": list(entry.classes)}
+    index = {"stream": stream.url, "version": chosen.number, "network": to_json(stream.config.network), "tasks": tasks}
+    (folder / "index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+    return len(tasks)
