@@ -111,8 +111,7 @@ def encode_tensors(tensors: Tensors, owner: JSON) -> bytes:
 
 def decode_tensors(data: bytes, where: str) -> dict[str, torch.Tensor]:
     """The inverse of `encode_tensors`. Raises CorruptObject or UnknownSchema naming `where`."""
-    described = _header(data, where)
-    check_schema(described["schema"], where)
+    check_schema(_header(data, where, "schema")["schema"], where)
     return _load(data, where)
 
 
@@ -124,7 +123,7 @@ def encode_snapshot(tensors: Tensors, values: Mapping[str, JSON]) -> bytes:
 
 def decode_snapshot(data: bytes, where: str) -> tuple[dict[str, torch.Tensor], dict[str, JSON]]:
     """The inverse of `encode_snapshot`. Raises CorruptObject or UnknownSchema naming `where`."""
-    described = _header(data, where)
+    described = _header(data, where, "schema", "sha256", "values")
     claimed = str(described["sha256"])
     if digest_of(_with_digest(data, claimed, NO_DIGEST)) != claimed:
         raise CorruptObject(
@@ -150,14 +149,14 @@ def _load(data: bytes, where: str) -> dict[str, torch.Tensor]:
         raise CorruptObject(f"{where} is not a safetensors file: {error}") from None
 
 
-def _header(data: bytes, where: str) -> dict[str, JSON]:
+def _header(data: bytes, where: str, *members: str) -> dict[str, JSON]:
+    """What the file says of itself, with these members at least."""
     try:
         length = int.from_bytes(data[:8], "little")
-        described: dict[str, JSON] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["apd"])
-        described["schema"]
+        described = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["apd"])
+        return {member: described[member] for member in members}
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptObject(f"{where} is not a safetensors file of this store: {error!r}") from None
-    return described
 
 
 def encode_sparse(tensors: SparseTensors, owner: JSON) -> bytes:

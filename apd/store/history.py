@@ -2,7 +2,7 @@
 
 Manifests are numbered without gaps, created with put-if-absent, and never changed or removed. So the newest version
 can be found without a listing: start at any number that exists, step forward until one does not. `head.json` is a
-hint where to start; it may be old, wrong or absent. With a good hint the head takes three requests, a fourth for a
+hint where to start; it may be old, damaged or absent. With a good hint the head takes three requests, a fourth for a
 sealed table.
 """
 
@@ -10,11 +10,11 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from apd.errors import AlreadyExists, CorruptObject, NotFound, UnknownSchema
+from apd.errors import AlreadyExists, CorruptObject, NotFound
 from apd.store.blobs import Blobs
 from apd.store.formats import decode_document, decode_table, encode_document, encode_table
 from apd.store.manifest import FEW, RECENT, Sealed, TaskEntry, Version, decode_version, encode_version
-from apd.store.objects import Objects
+from apd.store.objects import Objects, fetch_if_there
 
 HINT = "head.json"
 CACHED = 64
@@ -52,8 +52,15 @@ class History:
         self._table = lru_cache(CACHED)(self._read_table)
 
     def head(self) -> Version:
-        """The newest version."""
-        return self.version(last_of(self._exists, self._start()))
+        """The newest version. Raises CorruptObject when one that was committed is not there any more."""
+        hint = self._hint()
+        number = last_of(self._exists, hint if self._exists(hint) else 0)
+        if number < hint:
+            raise CorruptObject(
+                f"{self._objects.where(HINT)} names version {hint} but the newest that is there is {number}: the store "
+                f"lost versions. Restore them, or remove {HINT} to go on from version {number}"
+            )
+        return self.version(number)
 
     def version(self, number: int) -> Version:
         """Raises NotFound."""
@@ -106,14 +113,13 @@ class History:
             self._objects.require_put_if_absent()
             _proven.add(self._objects.url)
 
-    def _start(self) -> int:
-        """A version that exists: the hint's, or 0."""
+    def _hint(self) -> int:
+        """A version that was committed; 0 when there is no hint or it is damaged."""
+        data = fetch_if_there(self._objects, HINT)
         try:
-            hint = decode_document("head", self._objects.read(HINT), HINT)
-            number = int(hint["number"])
-        except (NotFound, CorruptObject, UnknownSchema):
+            return int(decode_document("head", data, HINT)["number"]) if data else 0
+        except CorruptObject:
             return 0
-        return number if number >= 0 and self._exists(number) else 0
 
     def _exists(self, number: int) -> bool:
         try:

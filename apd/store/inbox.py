@@ -163,6 +163,13 @@ class Inbox:
                     return _registration(body, number)
         raise UnknownTask(f"no task {name!r} has arrived in {self._objects.url}")
 
+    def stands_for(self, arrival: Registration) -> bool:
+        """Whether the task's name still means this arrival: it was not forgotten, nor accepted again."""
+        try:
+            return self.registration(arrival.task).number == arrival.number
+        except UnknownTask:
+            return False
+
     def task_folder(self, name: str) -> ObjectFolder:
         """The accepted data of a task, to read."""
         registration = self.registration(name)

@@ -11,7 +11,7 @@ from apd.config import ConsolidationConfig, StreamConfig
 from apd.consolidation import consolidate
 from apd.data import TaskInfo
 from apd.state import Arrival, Learned, Sparse, TaskState
-from apd.store import Candidate, Stream, Version
+from apd.store import Candidate, Proposal, Stream, Version
 
 CONFIG = StreamConfig(input_shape=(2,), input_dtype="float32")
 SETTINGS = ConsolidationConfig(tolerance=3.0, clusters_per_round=2, least_saving=1)
@@ -66,11 +66,16 @@ def learn(stream: Stream, name: str, seed: int = 0) -> Version:
     return stream.commit_candidate(candidate_of(stream, stream.head(), name, seed))
 
 
-def consolidated(stream: Stream) -> Version:
+def proposal_of(stream: Stream) -> Proposal:
+    """A consolidation of the head, not committed."""
     head = stream.head()
     tasks = [stream.load_entry(entry) for entry in head.entries]
     outcome = consolidate(tasks, stream.load_sigma(head.sigma), stream.clustering(head), SETTINGS)
-    return stream.commit_consolidation(stream.write_consolidation(outcome, base=head))
+    return stream.write_consolidation(outcome, base=head)
+
+
+def consolidated(stream: Stream) -> Version:
+    return stream.commit_consolidation(proposal_of(stream))
 
 
 def write_task_folder(folder: Path, name: str, rows: int = 8) -> Path:

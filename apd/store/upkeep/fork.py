@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from apd.config import to_json
-from apd.errors import AlreadyExists, UnknownTask
+from apd.errors import AlreadyExists
 from apd.store.blobs import in_parallel, key_of
 from apd.store.connect import connect
 from apd.store.evaluations import Measurements
 from apd.store.formats import encode_document
 from apd.store.history import version_key
-from apd.store.inbox import Registration, arrival_key, claim_key
+from apd.store.inbox import arrival_key, claim_key
 from apd.store.manifest import Version, now
 from apd.store.marks import Marks
 from apd.store.stream import CONFIG, Stream
@@ -60,14 +60,6 @@ def _arrivals(stream: Stream, version: Version) -> list[str]:
     last = max(version.watermark, *version.settled, 0)
     keys = [arrival_key(number) for number in range(1, last + 1)]
     for arrival in stream.inbox.arrivals(1, last):
-        if _still_named(stream, arrival):
+        if stream.inbox.stands_for(arrival):
             keys += [claim_key(arrival.task), *(f"tasks/{arrival.task}/{file}" for file in arrival.files)]
     return keys
-
-
-def _still_named(stream: Stream, arrival: Registration) -> bool:
-    """Whether the task's name still stands for this arrival: it was not forgotten since."""
-    try:
-        return stream.inbox.registration(arrival.task).number == arrival.number
-    except UnknownTask:
-        return False

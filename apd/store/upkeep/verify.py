@@ -76,8 +76,8 @@ class _Check:
     def run(self, data: bool) -> Verification:
         sizes = {item.key.rsplit("/", 1)[-1]: item.size for item in self._stream.objects.list("blobs/")}
         self._collected = self._stream.marks.collected()
-        self._try(self._hint)
         versions = self._versions()
+        self._try(self._hint, len(versions) - 1)
         arrivals = self._arrivals(versions, data)
         documents = sum(self._documents(area, kind) for area, kind in DOCUMENTS.items())
         self._attempts()
@@ -104,16 +104,21 @@ class _Check:
         if not holds:
             self._problems.append(problem)
 
-    def _hint(self) -> None:
+    def _whole(self, area: str, first: int, numbers: list[int]) -> None:
+        missing = sorted(set(range(first, max(numbers, default=first) + 1)) - set(numbers))
+        self._demand(not missing, f"{self._stream.url}/{area} lacks {missing}")
+
+    def _hint(self, newest: int) -> None:
         objects = self._stream.objects
         data = fetch_if_there(objects, HINT)
         if data is not None:
-            decode_document("head", data, objects.where(HINT))
+            number = decode_document("head", data, objects.where(HINT))["number"]
+            self._demand(number <= newest, f"{HINT} names version {number} but the newest that is there is {newest}")
 
     def _versions(self) -> list[Version]:
         """Every version that can be read, each checked with all it needs."""
         numbers = _numbers(self._stream, "versions/")
-        self._demand(numbers == list(range(len(numbers))), f"{self._stream.url} has gaps in its versions: {numbers}")
+        self._whole("versions", 0, numbers)
         found: list[Version] = []
         for number in numbers:
             self._try(self._version, number, found)
@@ -167,22 +172,29 @@ class _Check:
 
     def _arrivals(self, versions: Sequence[Version], data: bool) -> int:
         numbers = _numbers(self._stream, "arrivals/")
-        whole = numbers == list(range(1, len(numbers) + 1))
-        self._demand(whole, f"{self._stream.url} has gaps in its arrivals: {numbers}")
-        settled = versions[-1].watermark if versions else 0
-        self._demand(settled <= len(numbers), f"arrivals up to {settled} are settled but there are {len(numbers)}")
-        for name in sorted(_names(self._stream, "names/")):
-            self._try(self._data, name, data)
+        self._whole("arrivals", 1, numbers)
+        settled = max([versions[-1].watermark, *versions[-1].settled]) if versions else 0
+        self._demand(settled <= len(numbers), f"arrival {settled} is settled but there are {len(numbers)} arrivals")
+        forgotten = {version.details["arrival"] for version in versions if version.kind == "forget"}
+        for number in numbers:
+            self._try(self._arrival, number, number in forgotten, data)
         return len(numbers)
 
-    def _data(self, name: str, data: bool) -> None:
-        """The data of an accepted task are those that were accepted."""
-        registration = self._stream.inbox.registration(name)
-        for file, expected in registration.files.items():
-            key = f"tasks/{name}/{file}"
+    def _arrival(self, number: int, forgotten: bool, data: bool) -> None:
+        """Its name stands for it, and its data are those that were accepted."""
+        (arrival,) = self._stream.inbox.arrivals(number, number)
+        if forgotten:
+            return
+        if not self._stream.inbox.stands_for(arrival):
+            self._problems.append(
+                f"names/{arrival.task}.json does not stand for arrival {number}, though not forgotten"
+            )
+            return
+        for file, expected in arrival.files.items():
+            key = f"tasks/{arrival.task}/{file}"
             found = {"size": self._stream.objects.stat(key).size}
             if data:
-                found = measure(self._stream.task_folder(name), file)
+                found = measure(self._stream.task_folder(arrival.task), file)
             wrong = {fact: value for fact, value in found.items() if value != expected[fact]}
             self._demand(not wrong, f"{self._stream.objects.where(key)} has {wrong}, it was accepted with {expected}")
 
