@@ -13,7 +13,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,14 +137,32 @@ class S3Server:
 
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[S3Server]:
-    """Run moto's S3 look-alike for the whole session."""
-    from moto.server import ThreadedMotoServer
+    """Run moto's S3 look-alike for the whole session.
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield S3Server(f"http://{host}:{port}", "testing", "testing")
-    server.stop()
+    One request at a time: between its check of a condition and its write moto lets others in, so that of eight racing
+    creators two have won.
+    """
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
+
+    class Quiet(MotoRequestHandler):
+        def log(self, *arguments: object) -> None:
+            """Write no line for each request."""
+
+    application = DomainDispatcherApplication(create_backend_app)
+    turn = threading.Lock()
+
+    def in_turn(environ: dict, start_response: Callable) -> Iterable[bytes]:
+        with turn:
+            return application(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, in_turn, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield S3Server(f"http://127.0.0.1:{server.server_port}", "testing", "testing")
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @dataclass(frozen=True)

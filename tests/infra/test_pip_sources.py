@@ -49,7 +49,8 @@ def test_as_a_command(tmp_path):
     configuration = tmp_path / "pip.conf"
     configuration.write_text("[global]\nindex-url = file:///mirror\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
-    command = [sys.executable, ROOT / "infra" / "pip_sources.py"]
+    has_pip = Path(sys.base_prefix) / "bin" / "python3"  # an environment made by infra/setup has none of its own
+    command = [has_pip, ROOT / "infra" / "pip_sources.py"]
     printed = subprocess.run(
         command, env=environment | {"PIP_CONFIG_FILE": str(configuration)}, capture_output=True, text=True, check=True
     ).stdout
