@@ -9,9 +9,10 @@ inbox, attempts, evaluations        what arrives, what is under way, what was me
 stream                              all of it together
 """
 
+from apd.store.connect import make_bucket
 from apd.store.inbox import Inbox, Registration
 from apd.store.manifest import SigmaRef, TaskEntry, Version
-from apd.store.objects import is_local, stream_name
+from apd.store.objects import is_local, normal_url, stream_name
 from apd.store.proposals import Candidate, Proposal
 from apd.store.stream import Stream
 
@@ -25,5 +26,7 @@ __all__ = [
     "TaskEntry",
     "Version",
     "is_local",
+    "make_bucket",
+    "normal_url",
     "stream_name",
 ]

@@ -14,3 +14,10 @@ def connect(url: str, storage_options: Mapping[str, Any] | None = None) -> Objec
     from apd.store.remote import RemoteObjects  # half a second of imports that a folder does not need
 
     return RemoteObjects(normal_url(url), storage_options or {})
+
+
+def make_bucket(url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+    """Make the bucket of an `s3://bucket/prefix` URL; nothing happens when it is there. Raises Unreachable."""
+    from apd.store.remote import RemoteObjects
+
+    RemoteObjects(normal_url(url), storage_options or {}).make_bucket()

@@ -78,6 +78,11 @@ class RemoteObjects(Objects):
         """The file system: one per process, since s3fs does not survive a fork."""
         return _file_system(self._protocol, self._options, _aws_environment(), os.getpid())
 
+    def make_bucket(self) -> None:
+        """Nothing happens when it is there."""
+        with self._writing(""):
+            self._files.makedirs(self._root.split("/")[0], exist_ok=True)
+
     def read(self, key: str) -> bytes:
         """One GET."""
         # with more than one connection s3fs asks for the size first: two requests, which may see two objects

@@ -21,7 +21,7 @@ VersionOption = Annotated[
 ]
 TaskArgument = Annotated[str, typer.Argument(help="Name of a learned task.", metavar="TASK")]
 
-START, WORK, LOOK, USE, KEEP = PANELS = ("Start", "Work", "Look", "Use", "Keep")
+START, WORK, LOOK, USE, KEEP, OPERATE = PANELS = ("Start", "Work", "Look", "Use", "Keep", "Operate")
 """Groups of commands, in the order of the help."""
 
 HELP = """Continual learning in production: one model that learns new tasks for years and forgets none.

@@ -1,0 +1,77 @@
+"""Commands around Prefect and Ray: up, down, prefect setup."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.app import OPERATE, StreamOption, app
+
+if TYPE_CHECKING:
+    from flows.operations.services import Installation
+
+HomeOption = Annotated[
+    Path, typer.Option("--home", envvar="APD_HOME", help="Folder of the installation: its settings, logs and data.")
+]
+PoolOption = Annotated[str, typer.Option("--pool", envvar="APD_WORK_POOL", help="Work pool of the deployments.")]
+NotifyOption = Annotated[
+    str | None, typer.Option("--notify", help="URL that alerts are posted to, as JSON with subject and body.")
+]
+HOME = Path("~/.apd")
+
+server = typer.Typer(no_args_is_help=True, help="Set up a Prefect server.")
+app.add_typer(server, name="prefect", rich_help_panel=OPERATE)
+
+
+@app.command(rich_help_panel=OPERATE)
+def up(
+    home: HomeOption = HOME,
+    stream: Annotated[
+        str | None,
+        typer.Option("--stream", "-s", envvar="APD_STREAM", help="URL of the stream.", show_default="in --home"),
+    ] = None,
+    pool: PoolOption = "apd",
+    s3: Annotated[bool, typer.Option("--s3", help="Start a local S3 server too, and keep the stream in it.")] = False,
+    database: Annotated[
+        str | None,
+        typer.Option(help="PostgreSQL for Prefect, postgresql://user:password@host/name.", show_default="SQLite"),
+    ] = None,
+    notify: NotifyOption = None,
+) -> None:
+    """Start Prefect's server and worker, Ray with its dashboard, all deployments; what runs already is left alone."""
+    from flows.operations import local
+
+    def prepare(installation: "Installation") -> None:
+        os.environ.update(installation.environment)
+        from flows.operations.setup import setup
+
+        setup(installation.stream, installation.pool, notify)
+
+    installation = local.up(home.expanduser().absolute(), prepare, stream=stream, pool=pool, s3=s3, database=database)
+    for name, url in installation.urls.items():
+        typer.echo(f"{name:14} {url}")
+    typer.echo(f"{'stream':14} {installation.stream}\n{'logs':14} {installation.home}/logs\n\nfor a shell:")
+    for name, value in installation.client_environment.items():
+        typer.echo(f"export {name}={value}")
+
+
+@app.command(rich_help_panel=OPERATE)
+def down(home: HomeOption = HOME) -> None:
+    """End what `up` has started, and nothing else; streams, settings and logs stay."""
+    from flows.operations import local
+
+    ended = local.down(home.expanduser().absolute())
+    typer.echo(f"ended: {', '.join(ended)}" if ended else "nothing was running")
+
+
+@server.command()
+def setup(stream: StreamOption, pool: PoolOption = "apd", notify: NotifyOption = None) -> None:
+    """Make or update the work pool, all deployments of prefect.yaml and the automations on the configured server."""
+    from apd.store import normal_url
+    from flows.operations.setup import setup as make
+
+    outcome = make(normal_url(stream), pool, notify)
+    typer.echo(f"work pool     {outcome.pool}")
+    typer.echo(f"deployments   {', '.join(outcome.deployments)}")
+    typer.echo(f"automations   {', '.join(outcome.automations)}")

@@ -1,0 +1,118 @@
+"""`up` and `down`: everything that runs a stream on one machine, started and ended together.
+
+What was started, and on which ports, is kept in the installation's folder; so `up` twice changes nothing, and after a
+crash it starts what is missing.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from apd.errors import ConfigError
+from apd.store import make_bucket, normal_url
+from flows.operations.processes import Processes
+from flows.operations.services import BUCKET, Installation, free_ports, services
+
+NAMES = ("worker", "ray", "server", "s3")
+"""The services in the order in which they are ended: a worker without its server would not end in order."""
+
+SETTINGS = "installation.json"
+
+
+def up(
+    home: Path,
+    prepare: Callable[[Installation], None],
+    *,
+    stream: str | None = None,
+    pool: str = "apd",
+    s3: bool = False,
+    database: str | None = None,
+) -> Installation:
+    """Start what does not run yet; `prepare` makes pool, deployments and automations before the worker starts.
+
+    stream: URL; by default one in the installation's own folder or, with `s3`, bucket. database: URL of a PostgreSQL
+    database for Prefect. Raises ConfigError when it is up already with other settings.
+    """
+    with _alone(home):
+        processes = Processes(home)
+        installation = _settle(processes, _wanted(home, stream, pool, s3, database))
+        for service in services(installation):
+            if service.name == "worker" and not processes.running("worker"):
+                prepare(installation)
+            processes.start(service)
+            if service.name == "s3":
+                make_bucket(f"s3://{BUCKET}", storage_options=_s3_options(installation))
+        return installation
+
+
+def down(home: Path) -> list[str]:
+    """End what `up` started here, and nothing else; returns the names of the services that were alive."""
+    if not home.is_dir():
+        return []
+    with _alone(home):
+        processes = Processes(home)
+        return [name for name in NAMES if processes.stop(name)]
+
+
+def _wanted(home: Path, stream: str | None, pool: str, s3: bool, database: str | None) -> Installation:
+    default = f"s3://{BUCKET}/stream" if s3 else str(home / "stream")
+    token = secrets.token_hex(32)
+    return Installation(
+        str(home), normal_url(stream or default), pool, free_ports(), token, s3, _asynchronous(database)
+    )
+
+
+def _asynchronous(database: str | None) -> str | None:
+    """The URL with the driver that Prefect needs."""
+    if database is None or database.startswith("postgresql+asyncpg://"):
+        return database
+    scheme, separator, rest = database.partition("://")
+    if scheme not in ("postgres", "postgresql") or not separator:
+        raise ConfigError(f"--database {database!r} should read like postgresql://user:password@host:5432/prefect")
+    return f"postgresql+asyncpg://{rest}"
+
+
+def _settle(processes: Processes, wanted: Installation) -> Installation:
+    """The settings to go by: those of what runs already, else the wanted ones with the secrets and ports of before."""
+    file = processes.home / SETTINGS
+    if file.exists():
+        before = Installation(**json.loads(file.read_text()))
+        if any(processes.running(name) for name in NAMES):
+            _require_same(before, wanted)
+            return before
+        ports = {**wanted.ports, "s3": before.ports["s3"]}  # the S3 server keeps the port it was made with
+        wanted = dataclasses.replace(wanted, token=before.token, ports=ports)
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(dataclasses.asdict(wanted), indent=2))
+    return wanted
+
+
+def _require_same(before: Installation, wanted: Installation) -> None:
+    for name in ("stream", "pool", "s3", "database"):
+        running, asked = getattr(before, name), getattr(wanted, name)
+        if running != asked:
+            raise ConfigError(
+                f"{before.home} is up with {name} {running!r}, not {asked!r}; `apd down` first, or take another --home"
+            )
+
+
+def _s3_options(installation: Installation) -> dict[str, str]:
+    variables = installation.client_environment
+    return {
+        "endpoint_url": variables["AWS_ENDPOINT_URL"],
+        "key": variables["AWS_ACCESS_KEY_ID"],
+        "secret": variables["AWS_SECRET_ACCESS_KEY"],
+    }
+
+
+@contextlib.contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Keep a second `up` or `down` of the same installation waiting."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
