@@ -6,6 +6,7 @@
 import logging
 import os
 import pathlib
+import signal
 import sys
 
 ENVIRONMENT = {
@@ -48,3 +49,23 @@ def prepare() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(handler, Terminal) for handler in logger.handlers):
             logger.addHandler(Terminal())
+    start_server()
+
+
+def start_server() -> None:
+    """Start the server that Prefect embeds, unless the settings name another one.
+
+    A Ctrl-C goes to all processes of the terminal. This one must outlive it: the flows report to it that they were
+    interrupted, and wait for a minute when it does not answer. A process inherits what its parent blocks.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    if settings.api.url or not settings.server.ephemeral.enabled:
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        SubprocessASGIServer().start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
