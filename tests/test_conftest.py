@@ -52,7 +52,7 @@ def test_one_of_many_racing_creators_wins(name, request):
         return True
 
     with ThreadPoolExecutor(8) as pool:
-        for number in range(20):
+        for number in range(3):
             assert sum(pool.map(creates, [f"object-{number}"] * 8)) == 1
 
 
