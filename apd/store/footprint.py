@@ -34,17 +34,18 @@ class _Kept(Blobs):
         return f"blob {digest} in memory"
 
 
-def footprint(tasks: Sequence[TaskState], sigma: Tensors) -> int:
+def footprint(tasks: Sequence[TaskState], sigma: Tensors, origin: Tensors) -> int:
     """Bytes of all blobs that a stream with these tasks keeps, so that they predict and the next task can be learned.
 
-    tasks: one or more, in order of arrival, each relative to the sigma it is stored with. sigma: the newest.
+    tasks: one or more, in order of arrival, each relative to the sigma it is stored with. sigma: the newest. origin:
+    the first task's sigma when it was learned, of which a stream keeps the others' differences.
     """
     blobs = _Kept()
     records = Records(blobs)
     pull: Tensors = {}
     curvature: Tensors = {}
-    references: dict[int, SigmaRef] = {}
-    near = None
+    near = records.sigmas.write(origin, {"commit": COMMIT})
+    references = {id(origin): near}
     for arrival, task in enumerate(tasks, 1):
         near = _sigma(records, task.sigma, references, near)
         records.write_task(task, near, Owner(task.name, arrival, COMMIT), None, {}, {})
@@ -54,7 +55,7 @@ def footprint(tasks: Sequence[TaskState], sigma: Tensors) -> int:
     return sum(map(len, blobs.contents.values()))
 
 
-def _sigma(records: Records, sigma: Tensors, known: dict[int, SigmaRef], near: SigmaRef | None) -> SigmaRef:
+def _sigma(records: Records, sigma: Tensors, known: dict[int, SigmaRef], near: SigmaRef) -> SigmaRef:
     """Where this sigma is, written when it is met for the first time."""
     if id(sigma) not in known:
         known[id(sigma)] = records.sigmas.write(sigma, {"commit": COMMIT}, near=near)

@@ -1,0 +1,32 @@
+"""Methods compared on public streams of tasks, as published: several orders of arrival, several seeds.
+
+protocol     what is compared: methods, orders, seeds, and what they share
+precision    training steps in bfloat16
+contenders   the methods behind one interface
+cell         one method over one order from one seed, in memory
+summary      from cells to figures: accuracy, forgetting, order disparity, capacity
+tables       Markdown and rows
+publish      tables and figures into the place of the results
+"""
+
+from apd.benchmark.cell import CellResult, Step, TaskResult, load_tasks, run_cell
+from apd.benchmark.protocol import METHODS, Cell, Protocol, cells, protocol_of
+from apd.benchmark.publish import publish
+from apd.benchmark.summary import Figure, MethodSummary, summarise
+
+__all__ = [
+    "METHODS",
+    "Cell",
+    "CellResult",
+    "Figure",
+    "MethodSummary",
+    "Protocol",
+    "Step",
+    "TaskResult",
+    "cells",
+    "load_tasks",
+    "protocol_of",
+    "publish",
+    "run_cell",
+    "summarise",
+]

@@ -1,0 +1,92 @@
+"""The steps of a benchmark. A finished cell is never run again: its result is in the place of the results."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.futures import PrefectFuture
+
+from apd import benchmark
+from apd.actors import events
+from apd.actors.benchmark import CellRunner
+from apd.benchmark import Cell, CellResult, Protocol
+from apd.config import ResourceConfig, to_json
+from apd.errors import ApdError
+from apd.store.results import Results
+from flows.names import artifact_key
+from flows.steps import step
+
+
+@step("prepare benchmark")
+def prepare(out: str, protocol: Protocol, data: str | None) -> None:
+    """See that the data is there, and that the results go where there are none of other settings."""
+    found = benchmark.load_tasks(protocol, "A", Path(data) if data else None)
+    Results(out).claim(to_json(protocol))
+    log = get_run_logger()
+    log.info("%s: %d tasks", found.name, len(found))
+    for note in found.notes:
+        log.warning("data: %s", note)
+
+
+@step("run cell", retries=4, delay=5)
+def run_cell(out: str, cell: Cell, protocol: Protocol, data: str | None, resources: ResourceConfig) -> None:
+    """Run a cell on a Ray actor of its own, unless its result is there."""
+    log = get_run_logger()
+    if Results(out).cell(cell.name) is not None:
+        log.info("%s: finished before", cell.name)
+        return
+    device = "cuda" if resources.num_gpus else "cpu"
+    for learned in events(CellRunner, "run", out, cell, protocol, data, device, resources=resources):
+        progress = (cell.name, learned.number, learned.tasks, learned.task, 100 * learned.accuracy)
+        log.info("%s: task %d/%d  %s  test accuracy %.1f %%", *progress)
+
+
+def require_all(started: Mapping[str, PrefectFuture[None]]) -> None:
+    """Raise ApdError naming the cells that failed; the others are kept."""
+    errors = {name: future.state.result(raise_on_failure=False) for name, future in started.items()}
+    failed = {name: error for name, error in errors.items() if isinstance(error, Exception)}
+    if failed:
+        reasons = "; ".join(f"{name} ({error})" for name, error in failed.items())
+        raise ApdError(f"{len(failed)} of {len(started)} cells failed, run the same again for them alone: {reasons}")
+
+
+@step("publish benchmark")
+def publish(out: str, protocol: Protocol, plan: list[Cell], command: str) -> list[str]:
+    """Write table, rows and figures from the finished cells, the table as a Prefect artifact too; returns the URLs."""
+    place = Results(out)
+    files = benchmark.publish(place, protocol, finished(place, plan), command)
+    table = place.read("table.md").decode()
+    create_markdown_artifact(table, key=artifact_key("benchmark", protocol.benchmark), description=files[0])
+    get_run_logger().info("table: %s", files[0])
+    return files
+
+
+def finished(place: Results, plan: Sequence[Cell]) -> list[CellResult]:
+    """The results of these cells, without those that are not finished."""
+    found = map(place.cell, (cell.name for cell in plan))
+    return [CellResult.from_json(values) for values in found if values is not None]
+
+
+def command_for(name: str, plan: Sequence[Cell], settings: Mapping[str, Any], data: str | None) -> str:
+    """The command line that makes the same table; the data folder is DATA."""
+    words = ["apd", "benchmark", name] + (["--data", "DATA"] if data else [])
+    for option, values in (
+        ("--methods", [cell.method for cell in plan]),
+        ("--orders", [cell.order for cell in plan]),
+        ("--seeds", [str(cell.seed) for cell in plan]),
+    ):
+        words += [option, ",".join(dict.fromkeys(values))]
+    return shlex.join(words + [word for pair in _pairs(settings) for word in ("--set", pair)])
+
+
+def _pairs(settings: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    """{"learning": {"epochs": 5}} -> learning.epochs=5."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _pairs(value, f"{place}{name}.")
+        else:
+            yield f"{place}{name}={value if isinstance(value, str) else json.dumps(value)}"
