@@ -1,0 +1,95 @@
+"""The command as a process of its own: killed, interrupted, and run again until it is done."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apd.store import Stream
+from tests.actors.small import accept, bits, config, learn_here, slow_network, submit
+from tests.conftest import ROOT
+
+MAIN = "import sys; from flows.cli import main; sys.argv[0] = 'apd'; main()"
+STEP = 0.25
+"""Seconds of one training step, so that there is time to hit it."""
+
+
+@contextlib.contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The apd command as the leader of its own process group, as a terminal would start it; nothing is left of it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for_epoch(stream: Stream, task: str, epoch: int, process: subprocess.Popen[str]) -> None:
+    """Return as soon as the attempt at the task has finished this epoch."""
+    end = time.monotonic() + 240
+    while (attempt := stream.load_attempt(task)) is None or attempt.values["epoch"] < epoch:
+        if process.poll() is not None or time.monotonic() > end:
+            process.kill()
+            pytest.fail(f"the command never came to epoch {epoch}: {process.communicate()[1]}")
+        time.sleep(0.02)
+
+
+def members(group: int) -> list[str]:
+    """Command lines of the session's living processes."""
+    listed = subprocess.run(["ps", "-eo", "sid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    rows = (line.split(None, 2) for line in listed.splitlines())
+    return [arguments for session, state, arguments in rows if int(session) == group and not state.startswith("Z")]
+
+
+def wait_until_gone(group: int) -> None:
+    end = time.monotonic() + 60
+    while left := members(group):
+        if time.monotonic() > end:
+            pytest.fail(f"still there: {left}")
+        time.sleep(0.1)
+
+
+@pytest.mark.timeout(900)
+def test_killed_then_interrupted_then_finished_gives_the_bits_of_a_run_that_nobody_disturbed(tmp_path: Path):
+    undisturbed = Stream.create(str(tmp_path / "undisturbed"), config(slow_network(0.0)))
+    expected = learn_here(undisturbed, accept(undisturbed, 1)).entries[0]
+    stream = Stream.create(str(tmp_path / "stream"), config(slow_network(STEP)))
+    task = submit(stream, 1)
+
+    with running("run", "--stream", stream.url) as killed:
+        wait_for_epoch(stream, task, 2, killed)
+        killed.kill()
+    assert stream.head().entries == ()
+
+    with running("run", "--stream", stream.url) as interrupted:
+        wait_for_epoch(stream, task, 4, interrupted)
+        os.killpg(interrupted.pid, signal.SIGINT)
+        said = interrupted.communicate(timeout=60)[1]
+        assert interrupted.returncode == 130
+        assert said.splitlines()[-1] == "interrupted; run the same command again to continue where it was"
+        assert "Traceback" not in said
+        wait_until_gone(interrupted.pid)
+    assert stream.head().entries == ()
+
+    with running("run", "--stream", stream.url) as finished:
+        said = finished.communicate(timeout=240)[1]
+    assert finished.returncode == 0, said
+    assert "epoch 1/" not in said  # it went on where it was
+    assert bits(stream) == bits(undisturbed)
+    entry = stream.head().entries[0]
+    found = (entry.validation_accuracy, entry.test_accuracy, entry.tau_nnz)
+    assert found == (expected.validation_accuracy, expected.test_accuracy, expected.tau_nnz)
+    assert stream.load_attempt(task) is None
