@@ -52,7 +52,7 @@ def test_every_file_it_lists_is_there() -> None:
     folder = Path()
     for line in tree.splitlines():
         names = re.match(r"( *)((?:[\w./]+ )*[\w./]+)", line)
-        assert names, line
+        assert names, f"no name in {line!r}"
         if not names[1]:
             folder = ROOT / names[2].split()[0] if names[2].endswith("/") else ROOT
             assert (ROOT / names[2]).exists(), line
