@@ -1,12 +1,17 @@
 """`consolidate`: taus that resemble each other become shared parameters of a cluster."""
 
+from typing import Any
+
 from prefect import flow
+from prefect.states import Completed
 
 from apd.actors import cluster
+from apd.errors import AlreadyExists
 from apd.overview import is_due
-from apd.store import Stream
+from apd.store import Proposal, Stream
 from flows import steps
 from flows.names import run_name
+from flows.runs import label, name_version
 
 
 @flow(flow_run_name=run_name)
@@ -20,14 +25,27 @@ def consolidate(stream: str, only_if_due: bool = False) -> int | None:
     Returns:
         Number of the new version; None when nothing was due or the consolidation was refused.
     """
-    opened = Stream.open(stream)
-    head = opened.head()
-    if not head.entries or (only_if_due and not is_due(opened)):
-        return None
+    label(stream)
     with cluster(stream):
-        proposal = steps.cluster(stream, head.number)
-        reasons = steps.gate(stream, proposal)
-    if reasons:
-        steps.set_aside(stream, proposal, reasons)
-        return None
-    return steps.commit_consolidation(stream, proposal)
+        while True:
+            opened = Stream.open(stream)
+            head = opened.head()
+            if not head.entries or (only_if_due and not is_due(opened)):
+                return None
+            proposal = steps.cluster(stream, head.number)
+            reasons = steps.gate(stream, proposal)
+            if reasons:
+                return _refused(stream, proposal, reasons)
+            try:
+                version = steps.commit_consolidation(stream, proposal)
+            except AlreadyExists:
+                continue  # another version came first; there is a new head to consolidate
+            name_version(version)
+            steps.show_accuracy(stream, version)
+            return version
+
+
+def _refused(stream: str, proposal: Proposal, reasons: list[str]) -> Any:
+    """End the run in a state that says so: the proposal is kept aside, the head stays."""
+    steps.set_aside(stream, proposal, reasons)
+    return Completed(name="Refused", message="; ".join(reasons))

@@ -5,6 +5,7 @@ from prefect import flow
 from apd.actors import cluster
 from flows import steps
 from flows.names import run_name
+from flows.runs import label
 
 
 @flow(flow_run_name=run_name)
@@ -16,5 +17,6 @@ def evaluate(stream: str, version: int | None = None, again: bool = False) -> No
         version: which version; the newest when not given.
         again: measure every task anew, even where the stored parameters have not changed.
     """
+    label(stream)
     with cluster(stream):
         steps.evaluate(stream, version, again)

@@ -1,6 +1,6 @@
 """What happens to a stream, told to Prefect as events, so that automations can answer to it.
 
-    apd.task.arrived              a folder is complete in the inbox          task
+    apd.task.arrived              folders are complete in the inbox          tasks
     apd.task.learned              it is part of a version                    task, version, accuracy
     apd.task.refused              it stays below what the stream demands     task, reasons, report
     apd.consolidation.due         enough tasks were learned since the last
@@ -16,7 +16,6 @@ import httpx
 from prefect import get_client
 from prefect.events import Event, Resource, emit_event
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.settings import get_current_settings
 
 from apd.store import normal_url, stream_name
 
@@ -33,11 +32,9 @@ def tell(event: str, url: str, **facts: Any) -> None:
     emit_event(event, _resource(url), payload=_payload(url, facts))
 
 
-def announce_arrival(url: str, folder: str) -> bool:
-    """Send `apd.task.arrived` from outside any run, at once; False when no Prefect API is configured or it is away."""
-    if not get_current_settings().api.url:
-        return False
-    event = Event(event=ARRIVED, resource=Resource(_resource(url)), payload=_payload(url, {"task": folder}))
+def announce_arrival(url: str, folders: list[str]) -> bool:
+    """Send one `apd.task.arrived` from outside any run, at once; False when Prefect does not answer."""
+    event = Event(event=ARRIVED, resource=Resource(_resource(url)), payload=_payload(url, {"tasks": folders}))
     try:
         with get_client(sync_client=True) as client:
             client.request("POST", "/events", json=[event.model_dump(mode="json")])

@@ -4,6 +4,7 @@ from prefect import flow
 
 from flows import steps
 from flows.names import run_name
+from flows.runs import label
 
 
 @flow(flow_run_name=run_name)
@@ -17,4 +18,5 @@ def forget(stream: str, task: str) -> int:
     Returns:
         Number of the version without it, whose details hold the evidence.
     """
+    label(stream, task)
     return steps.forget_task(stream, task).number

@@ -4,6 +4,7 @@ from prefect import flow
 
 from flows import steps
 from flows.names import run_name
+from flows.runs import label
 
 
 @flow(flow_run_name=run_name)
@@ -16,5 +17,6 @@ def ingest(stream: str) -> list[str]:
     Returns:
         Names of the tasks that wait to be learned, oldest first.
     """
+    label(stream)
     steps.find_arrivals(stream)
     return steps.list_waiting(stream)

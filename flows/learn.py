@@ -5,6 +5,7 @@ from prefect import flow
 from apd.actors import cluster
 from flows import steps
 from flows.names import run_name
+from flows.runs import label, name_version
 
 
 @flow(flow_run_name=run_name)
@@ -20,11 +21,15 @@ def learn(stream: str, task: str) -> int | None:
     Returns:
         Number of the new version; None when the task had been learned before.
     """
+    label(stream, task)
     with cluster(stream):
         steps.check_cluster(stream)
         candidate = steps.train(stream, task, steps.decide_base(stream, task))
         if candidate is None:
             return None
         version = steps.commit(stream, candidate)
+        name_version(version)
         steps.evaluate(stream, version, again=False, task=task)
+        steps.show_accuracy(stream, version)
+        steps.announce_when_due(stream)
     return version

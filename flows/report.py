@@ -4,6 +4,7 @@ from prefect import flow
 
 from flows import steps
 from flows.names import run_name
+from flows.runs import label
 
 
 @flow(flow_run_name=run_name)
@@ -17,4 +18,5 @@ def report(stream: str, version: int | None = None) -> str:
     Returns:
         URL of the HTML file.
     """
+    label(stream)
     return steps.publish_report(stream, version)

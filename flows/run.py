@@ -16,6 +16,7 @@ from flows.consolidate import consolidate
 from flows.ingest import ingest
 from flows.names import run_name
 from flows.report import report
+from flows.runs import at_work, label, skipped
 
 Training = PrefectFuture[Candidate | None]
 
@@ -34,6 +35,10 @@ def run(stream: str, publish: bool = True, max_parallel: int | None = None) -> l
     Returns:
         Names of the tasks that were learned.
     """
+    other = at_work(stream)
+    if other:
+        return skipped(f"{other} is at work on this stream; it finds what has arrived")
+    label(stream)
     require(max_parallel is None or max_parallel >= 1, "max_parallel", max_parallel, ">= 1")
     waiting = ingest(stream)
     if not waiting and not overview.is_due(Stream.open(stream)):
@@ -63,6 +68,7 @@ def learn_all(stream: str, waiting: Sequence[str], max_parallel: int | None) -> 
         if version is not None:
             learned.append(task)
             steps.evaluate(stream, version, again=False, task=task)
+            steps.show_accuracy(stream, version)
             consolidate_if_due(stream)
     return learned, failed
 

@@ -2,17 +2,17 @@
 
 The only place with retries, timeouts and cache policy. Two kinds of trouble pass by themselves and are tried again:
 storage that cannot be reached for a while, and a Ray worker that was lost, until its node is back. Everything else is
-raised at once. Nothing is cached: every step is idempotent through the store, which knows better than a hash of inputs what was done.
+raised at once. Nothing is cached: every step is idempotent through the store, which knows better than a hash of inputs
+what was done.
 """
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar, cast
-from uuid import UUID
+from typing import Any, ParamSpec, TypeVar
 
+import httpx
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
@@ -21,14 +21,13 @@ from apd import actors, overview
 from apd.data import validate_task
 from apd.errors import NoNode, StateError, TaskRejected, Unreachable, WorkerLost
 from apd.report.page import html
-from apd.report.tables import markdown
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
 from apd.training import Progress
-from flows.names import artifact_key
+from flows import dashboards, events
 
 P = ParamSpec("P")
 R = TypeVar("R")
-PASSING = (Unreachable, WorkerLost, NoNode, ConnectionError, TimeoutError)
+PASSING = (Unreachable, WorkerLost, NoNode, ConnectionError, TimeoutError, httpx.TransportError)
 
 
 def passes(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -99,15 +98,9 @@ def train(url: str, name: str, base: int) -> Candidate | None:
         return _watch(work, stream.name, name)
 
 
-def progress_bar(description: str, key: str) -> Callable[[float], object]:
-    """A progress artifact in the UI; the function returned moves it, 0 to 100."""
-    bar = cast(UUID, create_progress_artifact(0.0, key=key, description=description))
-    return lambda percent: update_progress_artifact(bar, progress=percent)
-
-
 def _watch(work: Iterator[Progress | Candidate], stream: str, name: str) -> Candidate | None:
     log, shown = get_run_logger(), 0.0
-    bar = progress_bar(f"training {name}", artifact_key("progress", stream, name))
+    bar = dashboards.progress_bar(stream, name)
     for event in work:
         if isinstance(event, Candidate):
             return event
@@ -130,7 +123,15 @@ def commit(url: str, candidate: Candidate) -> int:
     version = stream.commit_candidate(candidate)
     stream.clear_attempt(candidate.task)
     get_run_logger().info("committed %s as version %d", candidate.task, version.number)
+    events.tell(events.LEARNED, url, task=candidate.task, version=version.number)
     return version.number
+
+
+@step("announce when due")
+def announce_when_due(url: str) -> None:
+    """Tell Prefect when enough tasks were learned since the last consolidation: an automation starts the next one."""
+    if overview.is_due(Stream.open(url)):
+        events.tell(events.DUE, url)
 
 
 @step("evaluate", retries=4, delay=5)
@@ -177,6 +178,7 @@ def commit_consolidation(url: str, proposal: Proposal) -> int:
     """Make the proposal the head; raises AlreadyExists when another version came first."""
     version = Stream.open(url).commit_consolidation(proposal)
     get_run_logger().info("consolidation committed as version %d: %s", version.number, version.message)
+    events.tell(events.COMMITTED, url, version=version.number)
     return version.number
 
 
@@ -188,6 +190,7 @@ def set_aside(url: str, proposal: Proposal, reasons: list[str]) -> None:
     for reason in reasons:
         log.error("consolidation refused: %s", reason)
     log.error("the head stays; the refused proposal is kept in %s", place)
+    events.tell(events.REFUSED, url, reasons=reasons, report=place)
 
 
 @step("forget task")
@@ -198,12 +201,19 @@ def forget_task(url: str, name: str) -> Version:
     return version
 
 
-@step("publish report")
+@step("show accuracy", retries=6, delay=5)
+def show_accuracy(url: str, version: int) -> None:
+    """The accuracy table of a version in the UI."""
+    stream = Stream.open(url)
+    dashboards.show_accuracy(stream, stream.version(version))
+
+
+@step("publish report", retries=6, delay=5)
 def publish_report(url: str, version: int | None) -> str:
-    """Write the HTML report of a version into the store, its tables as Prefect artifacts; returns the page's URL."""
+    """Write the HTML report of a version into the store, tables and the stream's page into Prefect; returns its URL."""
     stream = Stream.open(url)
     content = overview.build_report(stream, stream.head() if version is None else stream.version(version))
     place = stream.save_report(content.version, html(content))
-    create_markdown_artifact(markdown(content), key=artifact_key("stream", stream.name), description=place)
+    dashboards.show_report(stream, content, place)
     get_run_logger().info("report of version %d: %s", content.version, place)
     return place

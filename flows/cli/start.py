@@ -1,5 +1,6 @@
 """Commands with which a stream begins and tasks come into it: init, pack, submit, demo."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,7 +104,7 @@ def submit(
     folders: Annotated[list[Path], typer.Argument(help="Task folders, as `apd pack` makes them.", metavar="FOLDER")],
     stream: StreamOption,
 ) -> None:
-    """Put task folders into the stream's inbox; they are learned in this order."""
+    """Put task folders into the stream's inbox; they are learned in this order; at once with PREFECT_API_URL."""
     from apd.store import Stream
 
     opened = Stream.open(stream)
@@ -112,6 +113,11 @@ def submit(
     for folder in folders:
         opened.inbox.submit(folder)
         typer.echo(f"submitted {folder.name} to {opened.url}/inbox")
+    if os.environ.get("PREFECT_API_URL"):
+        from flows.events import announce_arrival
+
+        told = announce_arrival(opened.url, [folder.name for folder in folders])
+        typer.echo("announced to Prefect" if told else "Prefect does not answer: the next scheduled run will find them")
 
 
 def refuse_early(stream: "Stream", folder: Path) -> None:

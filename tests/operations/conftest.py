@@ -1,131 +1,15 @@
-"""One installation as `apd up` makes it, and what an operator does with it: commands, the API, and accidents.
+"""One installation as `apd up` makes it. Server, worker and Ray are real; every test has a stream of its own."""
 
-Server, worker and Ray are real and run for the whole session; every test has streams of its own.
-"""
-
-import json
-import os
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from installation import IMPATIENT, ROOT, Installed, config, exported, run
 
-from apd.config import ConsolidationConfig, LearningConfig, NetworkConfig, StreamConfig
 from apd.data import NamedTask
 from apd.data.digits import digits_tasks
 from apd.store import Stream
-from flows.operations.processes import Processes
-
-ROOT = Path(__file__).parent.parent.parent
-
-IMPATIENT = {
-    "PREFECT_WORKER_QUERY_SECONDS": "1",
-    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
-}
-
-
-@dataclass(frozen=True)
-class Installed:
-    """An installation that is up."""
-
-    home: Path
-    environment: dict[str, str]
-    """Of a shell that talks to it."""
-
-    @property
-    def processes(self) -> Processes:
-        return Processes(self.home)
-
-    def apd(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run the command; what it prints is kept."""
-        return run("-c", "from flows.cli import main; main()", *arguments, environment=self.environment, check=check)
-
-    def prefect(self, *arguments: str) -> str:
-        """Run Prefect's command; return what it prints."""
-        return run("-m", "prefect", "--no-prompt", *arguments, environment=self.environment).stdout
-
-    def api(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask the server; return its JSON."""
-        data = None if body is None else json.dumps(body).encode()
-        url = self.environment["PREFECT_API_URL"] + path
-        request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
-
-    def deployment(self, name: str) -> dict[str, Any]:
-        flow, deployed = name.split("/")
-        return self.api("GET", f"/deployments/name/{flow}/{deployed}")
-
-    def start(self, deployment: str, **parameters: Any) -> str:
-        """Start a run; return its id."""
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        return self.api("POST", f"/deployments/{self.deployment(deployment)['id']}/create_flow_run", body)["id"]
-
-    def runs(self, **filters: Any) -> list[dict[str, Any]]:
-        """Return flow runs, oldest first: `runs(tags={"all_": [...]})`."""
-        body = {"flow_runs": filters, "sort": "START_TIME_ASC"}
-        return self.api("POST", "/flow_runs/filter", body)
-
-    def run_of(self, identity: str) -> dict[str, Any]:
-        return self.api("GET", f"/flow_runs/{identity}")
-
-    def state(self, identity: str) -> str:
-        """Return `Completed`, `Crashed`, ... as the UI shows it."""
-        return self.run_of(identity)["state"]["name"]
-
-    def finished(self, identity: str, seconds: float = 120) -> str:
-        """Wait until a run has ended; return its state."""
-        final = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-        wait_until(lambda: self.run_of(identity)["state_type"] in final, seconds, lambda: self.logs(identity))
-        return self.state(identity)
-
-    def logs(self, identity: str) -> str:
-        body = {"logs": {"flow_run_id": {"any_": [identity]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
-        return "\n".join(line["message"] for line in self.api("POST", "/logs/filter", body))
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        return self.api("POST", "/events/filter", {"filter": {"event": {"name": [name]}}})["events"]
-
-    def artifact(self, key: str) -> dict[str, Any]:
-        return self.api("GET", f"/artifacts/{key}/latest")
-
-
-def run(*arguments: str, environment: dict[str, str], check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run Python in a process of its own."""
-    ended = subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    if check and ended.returncode:
-        pytest.fail(f"{arguments} exited with {ended.returncode}: {ended.stdout}{ended.stderr}")
-    return ended
-
-
-def wait_until(holds: Callable[[], Any], seconds: float = 60, explain: Callable[[], str] = str) -> Any:
-    """Return what `holds` returns as soon as that is something; fail after the time."""
-    end = time.monotonic() + seconds
-    while not (found := holds()):
-        if time.monotonic() > end:
-            pytest.fail(f"still not so after {seconds:g} s\n{explain()}")
-        time.sleep(0.25)
-    return found
-
-
-def exported(printed: str) -> dict[str, str]:
-    """Return the variables of lines `export NAME=VALUE`."""
-    lines = (line.removeprefix("export ") for line in printed.splitlines() if line.startswith("export "))
-    return dict(line.split("=", 1) for line in lines)
 
 
 @pytest.fixture(scope="session")
@@ -140,27 +24,23 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         run("-c", "from flows.cli import main; main()", "down", environment=before)
 
 
-CONFIG = StreamConfig(
-    input_shape=(1, 8, 8),
-    network=NetworkConfig("mlp", {"hidden": [16]}),
-    learning=LearningConfig(epochs=2, batch_size=64, capacity_per_task=0.1),
-    consolidation=ConsolidationConfig(consolidate_every=2, clusters_per_round=1),
-)
+def unique(place: Path) -> str:
+    """Return a name for a stream of this test alone."""
+    return "digits-" + re.sub(r"[^a-z0-9]+", "-", place.name.lower()).strip("-")
+
+
+@pytest.fixture
+def slow_stream(tmp_path: Path) -> Stream:
+    """An empty stream whose tasks take a quarter of a minute."""
+    return Stream.create(str(tmp_path / ("slow-" + unique(tmp_path))), config(epochs=600))
 
 
 @pytest.fixture
 def stream(tmp_path: Path) -> Stream:
     """An empty stream for small pictures of digits, learned in a second."""
-    return Stream.create(str(tmp_path / f"digits-{tmp_path.name[-12:].strip('_')}"), CONFIG)
+    return Stream.create(str(tmp_path / unique(tmp_path)), config())
 
 
 @pytest.fixture(scope="session")
 def tasks() -> list[NamedTask]:
     return list(digits_tasks(4))
-
-
-def submit(stream: Stream, task: NamedTask, folder: Path) -> str:
-    """Write a task folder and put it into the inbox; return the task's name."""
-    task.write(folder / task.name)
-    stream.inbox.submit(folder / task.name)
-    return task.name

@@ -1,0 +1,98 @@
+"""prefect.yaml on a real server: what was deployed, what a schedule and an event start, what an operator sees of it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from installation import submit, wait_until
+
+pytestmark = pytest.mark.operations
+
+DEPLOYMENTS = {
+    "run/scheduled",
+    "consolidate/nightly",
+    "ingest/manual",
+    "learn/manual",
+    "evaluate/manual",
+    "forget/manual",
+    "report/manual",
+}
+
+
+def test_every_parameter_of_every_form_is_typed_and_described(installed):
+    for name in DEPLOYMENTS:
+        form = installed.deployment(name)["parameter_openapi_schema"]["properties"]
+        assert all(field["description"] for field in form.values()), name
+        assert all("type" in field or "anyOf" in field for field in form.values()), name
+
+
+def test_setup_again_changes_nothing(installed):
+    def automations():
+        return {(one["name"], one["enabled"]) for one in installed.api("POST", "/automations/filter", {})}
+
+    before = automations()
+    assert {name for name, _ in before} == {
+        "apd: learn on arrival",
+        "apd: consolidate when due",
+        "apd: end zombies",
+        "apd: alert on failure",
+        "apd: alert on refusal",
+    }
+    installed.apd("prefect", "setup")
+    assert automations() == before
+    assert len(installed.api("POST", "/automations/filter", {})) == len(before)
+
+
+def test_a_schedule_learns_what_lies_in_the_inbox(installed, stream, tasks, tmp_path):
+    names = [submit(stream, task, tmp_path) for task in tasks[:2]]
+    deployment = installed.deployment("run/scheduled")
+    [schedule] = deployment["schedules"]
+    place = f"/deployments/{deployment['id']}/schedules"
+    begin = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+    hourly = {"interval": 3600, "anchor_date": begin}
+    soon = {"schedule": hourly, "parameters": {"stream": stream.url}, "active": True}
+    [added] = installed.api("POST", place, [soon])
+    try:
+        wait_until(lambda: len(stream.head().entries) == 2, 200)
+    finally:
+        installed.api("DELETE", f"{place}/{added['id']}")
+    [first] = installed.runs(tags={"all_": ["apd", f"stream:{stream.name}"]})
+    assert installed.finished(first["id"]) == "Completed"
+    assert schedule["active"]
+    assert first["auto_scheduled"]
+    assert first["name"] == f"run-{stream.name}"
+    assert [entry.name for entry in stream.head().entries] == names
+    see_artifacts(installed, stream)
+
+
+def see_artifacts(installed, stream):
+    """All that an operator looks at, under keys that stay."""
+    table = json.loads(installed.artifact(f"accuracy-{stream.name}")["data"])
+    assert [row["task"] for row in table] == [entry.name for entry in stream.head().entries]
+    measured = [stream.evaluations.get(entry.theta_key)["test_accuracy"] for entry in stream.head().entries]
+    assert [row["now"] for row in table] == [f"{100 * accuracy:.1f}" for accuracy in measured]
+    assert all(row["change"] for row in table)
+    page = wait_until(lambda: installed.artifact(f"stream-{stream.name}"))["data"]
+    assert page.startswith(f"# {stream.name}")
+    assert "waiting to be learned: **0**" in page
+    assert json.loads(installed.artifact(f"capacity-{stream.name}")["data"])[-1]["tasks"] == 2
+    assert json.loads(installed.artifact(f"clusters-{stream.name}")["data"])
+    assert "file://" in installed.artifact(f"report-{stream.name}")["data"]
+    for entry in stream.head().entries:
+        assert installed.artifact(f"progress-{stream.name}-{entry.name}")["data"] == 100
+
+
+def test_an_event_starts_a_run(installed, stream, tasks, tmp_path):
+    name = submit(stream, tasks[0], tmp_path)
+    payload = json.dumps({"stream": stream.url})
+    installed.prefect("event", "emit", "apd.task.arrived", "--resource-id", "apd.stream.digits", "--payload", payload)
+    wait_until(lambda: stream.head().has(name), 120)
+
+
+def test_submit_announces_and_consolidation_follows(installed, stream, tasks, tmp_path):
+    """`apd submit` is enough for arrival, learning and, after two tasks, consolidation."""
+    for task in tasks[:2]:
+        task.write(tmp_path / task.name)
+    folders = [str(tmp_path / task.name) for task in tasks[:2]]
+    assert "announced" in installed.apd("submit", *folders, "--stream", stream.url).stdout
+    wait_until(lambda: stream.head().kind == "consolidate" or stream.was_refused(stream.head().number), 150)
