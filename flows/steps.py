@@ -167,9 +167,9 @@ def cluster(url: str, version: int) -> Proposal:
 
 @step("gate", retries=4, delay=5)
 def gate(url: str, proposal: Proposal) -> list[str]:
-    """Measure the proposal; what is returned are the reasons to refuse it, none when it may become the head."""
+    """Measure the proposal and its base; returned are the reasons to refuse it, none when it may become the head."""
     stream = Stream.open(url)
-    measure(stream, proposal.entries, again=False)
+    measure(stream, (*stream.version(proposal.base).entries, *proposal.entries), again=False)
     return overview.reasons_to_refuse(stream, proposal)
 
 

@@ -98,6 +98,7 @@ def test_a_run_that_died_before_its_commit_commits_the_same_parameters(learned: 
 
 def test_a_run_that_died_before_its_consolidation_makes_up_for_it(learned: Stream, tmp_path: Path):
     stream = rewound(copy(learned, tmp_path / "made-up-for"))
+    stream.evaluations.remove(stream.head().entries[0].theta_key)  # the gate measures what it has to compare with
     assert run(stream.url) == []
     assert stream.head().kind == "consolidate"
     assert bits(stream) == bits(learned)
