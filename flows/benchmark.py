@@ -1,24 +1,17 @@
 """`benchmark`: methods compared on a public stream of tasks, in several orders of arrival, from several seeds."""
 
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow
-from prefect.futures import PrefectFuture, wait
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from apd.actors import cluster
 from apd.benchmark import METHODS, cells, protocol_of
-from apd.config import ResourceConfig
+from apd.config import ResourceConfig, require
 from apd.data.official import ORDERS
-from flows.cells import command_for, prepare, publish, require_all, run_cell
+from flows.cells import command_for, prepare, publish, run_cells
 
 
-def at_most(cells_at_once: int | None) -> TaskRunner[PrefectFuture[Any]]:
-    """Threads that each watch one cell; None: as many as there are cells, which wait until Ray has room for them."""
-    return cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=cells_at_once))
-
-
-@flow(flow_run_name="benchmark-{name}", task_runner=at_most(None))
+@flow(flow_run_name="benchmark-{name}")
 def benchmark(
     name: str,
     out: str,
@@ -28,6 +21,7 @@ def benchmark(
     seeds: list[int] | None = None,
     settings: dict[str, Any] | None = None,
     resources: ResourceConfig | None = None,
+    parallel: int | None = None,
 ) -> list[str]:
     """Run every method in every order from every seed, as many at once as the cluster has room for; write the table.
 
@@ -42,15 +36,15 @@ def benchmark(
         seeds: one or more; 0.
         settings: what differs from the benchmark's defaults, for example {"learning": {"epochs": 5}}.
         resources: what one cell asks of the cluster.
+        parallel: cells at a time; as many as the cluster has room for.
 
     Returns:
         URLs of what was written, the table's first.
     """
     settings, wanted = settings or {}, resources or ResourceConfig()
+    require(parallel is None or parallel >= 1, "parallel", parallel, ">= 1")
     protocol, plan = protocol_of(name, settings), cells(methods or METHODS, orders or ORDERS, seeds or [0])
     prepare(out, protocol, data)
     with cluster(out):
-        started = {cell.name: run_cell.submit(out, cell, protocol, data, wanted) for cell in plan}
-        wait(list(started.values()))
-    require_all(started)
+        run_cells(out, plan, protocol, data, wanted, parallel)
     return publish(out, protocol, plan, command_for(name, plan, settings, data))

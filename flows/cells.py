@@ -8,11 +8,12 @@ from typing import Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, as_completed
 
 from apd import benchmark
 from apd.actors import events
 from apd.actors.benchmark import CellRunner
+from apd.actors.resources import room
 from apd.benchmark import Cell, CellResult, Protocol
 from apd.config import ResourceConfig, to_json
 from apd.errors import ApdError
@@ -23,11 +24,12 @@ from flows.steps import step
 
 @step("prepare benchmark")
 def prepare(out: str, protocol: Protocol, data: str | None) -> None:
-    """See that the data is there, and that the results go where there are none of other settings."""
+    """See that data and network are there, and that the results go where there are none of other settings."""
     found = benchmark.load_tasks(protocol, "A", Path(data) if data else None)
+    parameters = benchmark.network_for(protocol, found).spec(2).size
     Results(out).claim(to_json(protocol))
     log = get_run_logger()
-    log.info("%s: %d tasks", found.name, len(found))
+    log.info("%s: %d tasks, %d shared parameters", found.name, len(found), parameters)
     for note in found.notes:
         log.warning("data: %s", note)
 
@@ -45,13 +47,24 @@ def run_cell(out: str, cell: Cell, protocol: Protocol, data: str | None, resourc
         log.info("%s: task %d/%d  %s  test accuracy %.1f %%", *progress)
 
 
-def require_all(started: Mapping[str, PrefectFuture[None]]) -> None:
-    """Raise ApdError naming the cells that failed; the others are kept."""
-    errors = {name: future.state.result(raise_on_failure=False) for name, future in started.items()}
-    failed = {name: error for name, error in errors.items() if isinstance(error, Exception)}
+def run_cells(
+    out: str, plan: Sequence[Cell], protocol: Protocol, data: str | None, wanted: ResourceConfig, parallel: int | None
+) -> None:
+    """Run the cells in their order, side by side as far as there is room.
+
+    Raises ApdError naming those that failed once all others are finished.
+    """
+    width, running, started = parallel or room(wanted), list[PrefectFuture[None]](), dict[str, PrefectFuture[None]]()
+    for cell in plan:
+        if len(running) >= width:
+            running.remove(next(as_completed(running)))
+        started[cell.name] = run_cell.submit(out, cell, protocol, data, wanted)
+        running.append(started[cell.name])
+    errors: dict[str, object] = {name: future.result(raise_on_failure=False) for name, future in started.items()}
+    failed = [f"{name} ({error})" for name, error in errors.items() if isinstance(error, Exception)]
     if failed:
-        reasons = "; ".join(f"{name} ({error})" for name, error in failed.items())
-        raise ApdError(f"{len(failed)} of {len(started)} cells failed, run the same again for them alone: {reasons}")
+        reasons = "; ".join(failed)
+        raise ApdError(f"{len(failed)} of {len(plan)} cells failed, run the same again for them alone: {reasons}")
 
 
 @step("publish benchmark")

@@ -39,6 +39,14 @@ def check_resources(wanted: ResourceConfig) -> None:
     )
 
 
+def room(wanted: ResourceConfig) -> int:
+    """How many actors that ask for this the cluster holds at once when it has nothing else to do; one at least."""
+    needs = _requests(wanted)
+    have = [node["Resources"] for node in nodes()]
+    held = (min(int(node.get(name, 0) // amount) for name, amount in needs.items()) for node in have)
+    return max(sum(held), 1)
+
+
 def _requests(wanted: ResourceConfig) -> dict[str, float]:
     memory = {} if wanted.memory is None else {"memory": float(wanted.memory)}
     gpus = {"GPU": wanted.num_gpus} if wanted.num_gpus else {}

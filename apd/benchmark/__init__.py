@@ -9,7 +9,7 @@ tables       Markdown and rows
 publish      tables and figures into the place of the results
 """
 
-from apd.benchmark.cell import CellResult, Step, TaskResult, load_tasks, run_cell
+from apd.benchmark.cell import CellResult, Step, TaskResult, load_tasks, network_for, run_cell
 from apd.benchmark.protocol import METHODS, Cell, Protocol, cells, protocol_of
 from apd.benchmark.publish import publish
 from apd.benchmark.summary import Figure, MethodSummary, summarise
@@ -25,6 +25,7 @@ __all__ = [
     "TaskResult",
     "cells",
     "load_tasks",
+    "network_for",
     "protocol_of",
     "publish",
     "run_cell",

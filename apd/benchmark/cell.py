@@ -84,11 +84,16 @@ def load_tasks(protocol: Protocol, order: str, folder: Path | None) -> Benchmark
     )
 
 
+def network_for(protocol: Protocol, benchmark: Benchmark) -> Network:
+    """The network of all cells. ConfigError if it does not take its arguments or these inputs' shape."""
+    config = StreamConfig(benchmark.input_shape, network=protocol.network)
+    return in_precision(from_config(config), protocol.precision)
+
+
 def run_cell(cell: Cell, protocol: Protocol, benchmark: Benchmark, device: str = "cpu") -> Iterator[Step | CellResult]:
     """Learn all tasks; yield each step, and at last the whole cell: on a CPU the same numbers every time."""
-    config = StreamConfig(benchmark.input_shape, network=protocol.network)
-    network = in_precision(from_config(config), protocol.precision)
-    setting = Setting(network, cell.learning(protocol), protocol.consolidation, protocol.ewc_stiffness, device)
+    network, learning = network_for(protocol, benchmark), cell.learning(protocol)
+    setting = Setting(network, learning, protocol.consolidation, protocol.ewc_stiffness, device)
     method = Method.parse(cell.method).name
     if method == "mtl":
         tasks, size = yield from _jointly(setting, benchmark)

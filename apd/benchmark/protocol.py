@@ -53,8 +53,9 @@ class Protocol:
     """Arithmetic of training steps. bfloat16 takes a third of the time on CPUs that have it; parameters, optimiser and
     everything measured stay float32."""
 
-    ewc_stiffness: float = 100.0
-    """Weight of EWC's pull to earlier parameters."""
+    ewc_stiffness: float = 1e5
+    """Weight of EWC's pull to earlier parameters. Mean validation accuracy after eight digits tasks: 0.39 at 1e2, 0.52
+    at 1e3, 0.81 at 1e4, 0.958 at 1e5, 0.954 at 1e6, 0.91 at 1e7."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
 

@@ -46,7 +46,7 @@ def benchmark(
     ] = None,
     parallel: Annotated[
         int | None,
-        typer.Option(help="Cells at a time. Default: as many as Ray has room for.", metavar="NUMBER", min=1),
+        typer.Option(help="Cells at a time. Default: as Ray has room.", metavar="NUMBER", min=1),
     ] = None,
     out: Annotated[
         str | None, typer.Option(help="Folder or s3://... of the results. Default: apd-NAME.", metavar="URL")
@@ -64,12 +64,10 @@ def benchmark(
     protocol_of(name, given)
     plan = cells(chosen, orders.split(","), _numbers(seeds))
     console.prepare()
-    from flows.benchmark import at_most
     from flows.benchmark import benchmark as flow
 
     place, folder = out or f"apd-{name}", None if data is None else str(data.absolute())
-    limited = flow.with_options(task_runner=at_most(parallel))
-    files = limited(name, place, folder, chosen, orders.split(","), _numbers(seeds), given, resources)
+    files = flow(name, place, folder, chosen, orders.split(","), _numbers(seeds), given, resources, parallel)
     _show(place, plan, files, as_json)
 
 

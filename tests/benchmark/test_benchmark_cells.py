@@ -3,7 +3,18 @@ import json
 
 import pytest
 
-from apd.benchmark import METHODS, Cell, CellResult, Step, TaskResult, cells, load_tasks, protocol_of, run_cell
+from apd.benchmark import (
+    METHODS,
+    Cell,
+    CellResult,
+    Step,
+    TaskResult,
+    cells,
+    load_tasks,
+    network_for,
+    protocol_of,
+    run_cell,
+)
 from apd.benchmark.protocol import DEFAULTS, Method
 from apd.data.official import BENCHMARKS
 from apd.errors import ConfigError
@@ -125,6 +136,12 @@ def test_cells_come_seed_by_seed_and_order_by_order():
     names = [cell.name for cell in cells(["stl", "apd2@0.02"], ["A", "B"], [0, 1])]
     assert names[:4] == ["stl-A-0", "apd2@0.02-A-0", "stl-B-0", "apd2@0.02-B-0"]
     assert len(set(names)) == 8
+
+
+def test_a_network_that_cannot_be_is_refused_before_any_cell():
+    protocol = protocol_of("digits", {"network": {"arguments": {"hidden": []}}})
+    with pytest.raises(ConfigError, match=r"network\.arguments\.hidden"):
+        network_for(protocol, load_tasks(protocol, "A", None)).spec(2)
 
 
 @pytest.mark.parametrize(
