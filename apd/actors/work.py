@@ -30,6 +30,9 @@ LOST = (
 )
 """What Ray raises when a process or a node is gone."""
 
+REASON = 500
+"""Characters of Ray's reasons that are worth reading; the rest is advice and tables."""
+
 _alive: dict[str, Any] = {}
 """The actors of this process, by id."""
 
@@ -98,7 +101,8 @@ def result_of(reference: Any, name: str) -> Any:
             raise ClusterError("the work was stopped before it had finished") from None
         if getattr(error, "actor_init_failed", False):
             raise ClusterError(f"a node cannot start the actor: {error}") from None
-        raise WorkerLost(f"the actor was lost before its work was finished: {error}") from error
+        reason = " ".join(str(error).split())[:REASON]
+        raise WorkerLost(f"the actor was lost before its work was finished: {reason}") from error
 
 
 def _translated(error: exceptions.RayTaskError) -> Exception:

@@ -1,9 +1,13 @@
 """A real Ray of several nodes on this machine, whose nodes a test may kill."""
 
 import contextlib
+import gc
 import os
+import signal
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,8 @@ from ray._private import state
 from ray.cluster_utils import Cluster
 
 from flows import console
+from tests.actors.gate import Gate
+from tests.conftest import S3Server
 
 os.environ.update(console.ENVIRONMENT)  # before a test module imports Prefect, which reads it once
 
@@ -21,25 +27,33 @@ LIMITS = {"memory": 2**30, "object_store_memory": 80 * 2**20, "include_dashboard
 
 
 class Nodes:
-    """A head that holds the driver, and nodes with one logical GPU each, on addresses of their own."""
+    """A head with two CPUs, which this process is connected to, and further nodes, each with an address of its own."""
 
     def __init__(self) -> None:
-        self._cluster = Cluster()
-        self._cluster.add_node(num_cpus=2, node_ip_address="127.0.0.2", **LIMITS)
+        self._cluster, self._number = Cluster(), 2
+        self._start(num_cpus=2)
         reset_ray_address()  # other programs on this machine must not take it for theirs
-        self._number = 3
 
     @property
     def address(self) -> str:
         """For `ray.init`."""
         return str(self._cluster.address)
 
-    def add(self) -> Any:
-        """One more node; returns when it is there."""
-        node = self._cluster.add_node(
-            num_cpus=1, num_gpus=1, node_ip_address=f"127.0.0.{self._number}", **LIMITS
-        )  # fmt: skip
+    def add(self, gpus: int = 0, environment: Mapping[str, str] | None = None, **custom: float) -> Any:
+        """One more node of one CPU, with logical GPUs and other resources; returns when it is there."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in (environment or {}).items():
+                patch.setenv(name, value)
+            node = self._start(num_cpus=1, num_gpus=gpus, resources=custom)
+        return node
+
+    def _start(self, **settings: Any) -> Any:
+        address = f"127.0.0.{self._number}"
         self._number += 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # Ray looks for free ports and leaves sockets behind
+            node = self._cluster.add_node(node_ip_address=address, **settings, **LIMITS)
+            gc.collect()
         return node
 
     def kill(self, node: Any) -> None:
@@ -52,10 +66,19 @@ class Nodes:
 
 
 @pytest.fixture(scope="session")
-def nodes() -> Iterator[Nodes]:
-    """The head and one node with a GPU, this process connected; who kills the node adds another."""
+def gate(moto_server: S3Server) -> Iterator[Gate]:
+    """On the way to the S3 server, which this process and all nodes reach through it alone."""
+    with Gate(moto_server.endpoint) as made, pytest.MonkeyPatch.context() as patch:
+        for name, value in (moto_server.environment | {"AWS_ENDPOINT_URL": made.endpoint}).items():
+            patch.setenv(name, value)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def nodes(gate: Gate) -> Iterator[Nodes]:
+    """The head and a node with a logical GPU, this process connected."""
     made = Nodes()
-    made.add()
+    made.add(gpus=1)
     ray.init(address=made.address, log_to_driver=False, configure_logging=False)
     yield made
     ray.shutdown()
@@ -65,6 +88,11 @@ def nodes() -> Iterator[Nodes]:
 def alive() -> list[tuple[int, str]]:
     """Process ids and classes of the actors there are; a process that is not there yet is 0."""
     return [(one["Pid"], one["ActorClassName"]) for one in state.actors().values() if one["State"] != "DEAD"]
+
+
+def ended() -> int:
+    """How many actors there have been."""
+    return sum(one["State"] == "DEAD" for one in state.actors().values())
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -78,12 +106,24 @@ def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
 
 @pytest.fixture
 def no_actor_left(nodes: Nodes) -> Iterator[None]:
-    """Fail unless every actor is gone when the test ends."""
+    """Fail unless every actor is gone soon after the test."""
     yield
-    with contextlib.suppress(ConnectionError):
-        wait_until(lambda: not alive(), 20)
+    wait_until(lambda: not alive(), 20)
 
 
 def kill_process(number: int) -> None:
     """End a process at once."""
-    os.kill(number, 9)
+    os.kill(number, signal.SIGKILL)
+
+
+def processes_of(session: int) -> dict[int, str]:
+    """Names of the processes of a session, by id; those that have ended and wait for their parent are left out."""
+    found = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            number, rest = file.read_text().split(" (", 1)
+            name, fields = rest.rsplit(") ", 1)
+            status, _, _, its_session, *_ = fields.split()
+            if int(its_session) == session and status != "Z":
+                found[int(number)] = name
+    return found

@@ -56,15 +56,7 @@ def test_tasks_train_at_the_same_time_and_each_on_the_version_that_its_place_say
     assert [entry.learned_in for entry in entries] == [1, 2, 3, 4, 5]
     assert [entry.based_on for entry in entries] == [0, 1, 1, 1, 2]
     assert most[0] == 3
-    assert small.bits(stream) == bits_of_the_same_assignment(stream, tmp_path / "here")
-
-
-def bits_of_the_same_assignment(stream: Stream, place: Path) -> dict[str, str]:
-    """Train in this process, one after another, every task on the version that the stream's manifest names."""
-    here = Stream.create(str(place), small.config(small.slow_network(0.0)))
-    for number, entry in enumerate(stream.head().entries):
-        small.learn_here(here, small.accept(here, number), entry.based_on)
-    return small.bits(here)
+    assert small.bits(stream) == small.undisturbed_bits(stream)
 
 
 def test_one_at_a_time_is_the_strict_sequence_with_consolidations_in_it(tmp_path: Path) -> None:
