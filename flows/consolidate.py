@@ -1,6 +1,6 @@
 """`consolidate`: taus that resemble each other become shared parameters of a cluster."""
 
-from typing import Any
+from typing import cast
 
 from prefect import flow
 from prefect.states import Completed
@@ -45,7 +45,7 @@ def consolidate(stream: str, only_if_due: bool = False) -> int | None:
             return version
 
 
-def _refused(stream: str, proposal: Proposal, reasons: list[str]) -> Any:
+def _refused(stream: str, proposal: Proposal, reasons: list[str]) -> None:
     """End the run in a state that says so: the proposal is kept aside, the head stays."""
     steps.set_aside(stream, proposal, reasons)
-    return Completed(name="Refused", message="; ".join(reasons))
+    return cast(None, Completed(name="Refused", message="; ".join(reasons)))

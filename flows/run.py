@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture
@@ -37,7 +38,7 @@ def run(stream: str, publish: bool = True, max_parallel: int | None = None) -> l
     """
     other = at_work(stream)
     if other:
-        return skipped(f"{other} is at work on this stream; it finds what has arrived")
+        return cast(list[str], skipped(f"{other} is at work on this stream; it finds what has arrived"))
     label(stream)
     require(max_parallel is None or max_parallel >= 1, "max_parallel", max_parallel, ">= 1")
     waiting = ingest(stream)

@@ -14,6 +14,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
 
 from apd.errors import ApdError, ConfigError
 from flows.operations.automations import automations
@@ -38,6 +39,8 @@ def setup(stream: str, pool: str, notify: str | None = None) -> Outcome:
     notify: URL that alerts are posted to, as JSON with `subject` and `body`; None leaves the one from before. Raises
     ConfigError where prefect.yaml is not at hand, ApdError with Prefect's own words when deploying fails.
     """
+    if not get_current_settings().api.url:
+        raise ConfigError("no Prefect server is configured: set PREFECT_API_URL, for example to what `apd up` prints")
     with get_client(sync_client=True) as client:
         _make_pool(client, pool)
         _deploy({"APD_STREAM": stream, "APD_WORK_POOL": pool})
