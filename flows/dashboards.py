@@ -23,6 +23,7 @@ from prefect.artifacts import (
 )
 
 from apd import overview
+from apd.overview.facts import learned_since_consolidation
 from apd.report import formats
 from apd.report.content import Report
 from apd.report.tables import escape, markdown
@@ -60,7 +61,7 @@ def show_accuracy(stream: Stream, version: Version) -> None:
 def show_report(stream: Stream, report: Report, place: str) -> None:
     """Everything else about a version, with links to its report."""
     name = stream.name
-    create_markdown_artifact(stream_page(report, overview.status(stream), place), key=artifact_key("stream", name))
+    create_markdown_artifact(stream_page(stream, report, place), key=artifact_key("stream", name))
     what = "Capacity: non-zeros as a share of one network. Drift: what a consolidation moved a parameter by at most."
     create_table_artifact(capacity_rows(report), key=artifact_key("capacity", name), description=what)
     what = f"Tasks that share parameters, layer by layer, version {report.version}."
@@ -110,14 +111,15 @@ def cluster_rows(report: Report) -> list[Row]:
     return rows
 
 
-def stream_page(report: Report, status: Mapping[str, Any], place: str) -> str:
+def stream_page(stream: Stream, report: Report, place: str) -> str:
     """The page an operator opens first: what needs a look, then what there is."""
-    left = status["consolidate_every"] - status["learned_since_consolidation"]
+    learned = learned_since_consolidation(stream, stream.head())
+    left = stream.config.consolidation.consolidate_every - learned
     due = "now" if left <= 0 else f"after {left} more task{'s' if left > 1 else ''}"
     lines = [
         f"# {escape(report.stream)}",
         "",
-        f"- waiting to be learned: **{status['waiting']}**",
+        f"- waiting to be learned: **{len(stream.inbox.waiting())}**",
         f"- next consolidation: {due}",
         f"- report: `{place}`",
         "",
