@@ -71,6 +71,7 @@ def status(stream: Stream) -> Row:
         "tau_non_zeros": sum(entry.tau_nnz for entry in head.entries),
         "task_bytes": sum(entry.bytes for entry in head.entries),
         "learned_since_consolidation": learned_since_consolidation(stream, head),
+        "consolidate_every": stream.config.consolidation.consolidate_every,
         "consolidation_due": is_due(stream),
         "settings": to_json(stream.config),
     }

@@ -59,7 +59,7 @@ def status_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     settings = facts["settings"]
     shape = "x".join(map(str, settings["input_shape"]))
     there = [f"{facts[state]} {state}" for state in ("waiting", "submitted", "arriving", "rejected") if facts[state]]
-    since, every = facts["learned_since_consolidation"], settings["consolidation"]["consolidate_every"]
+    since, every = facts["learned_since_consolidation"], facts["consolidate_every"]
     clusters = settings["learning"]["variant"] == "apd2"
     return [
         ("stream", facts["stream"]),
