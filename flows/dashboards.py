@@ -123,5 +123,6 @@ def stream_page(stream: Stream, report: Report, place: str) -> str:
         f"- next consolidation: {due}",
         f"- report: `{place}`",
         "",
+        "",
     ]
     return "\n".join(lines) + markdown(report)
