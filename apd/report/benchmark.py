@@ -78,10 +78,10 @@ def _curve(axes: Axes, family: str, members: Sequence[Series], place: int) -> No
 
 
 def _capacity_ticks(capacities: Sequence[float]) -> list[float]:
-    """Round values that enclose all of them."""
-    steps = [1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0]
-    inside = [step for step in steps if step <= max(capacities)]
-    return inside + [step for step in steps if step > max(capacities)][:1]
+    """Round values up to the first above them all, so far apart that their labels do not touch."""
+    largest = max(capacities)
+    steps = [1.0, 1.2, 1.5, 2.0, 3.0, 5.0] if largest < 3 else [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
+    return [step for step in steps if step <= largest] + [step for step in steps if step > largest][:1]
 
 
 def accuracy_over_orders(series: Sequence[Series], kind: Kind) -> bytes:

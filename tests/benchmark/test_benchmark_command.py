@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 
 COMMAND = [sys.executable, "-c", "from flows.cli import main; main()", "benchmark", "digits"]
@@ -46,6 +48,7 @@ def cells(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in (folder / "cells").glob("*.json")}
 
 
+@pytest.mark.timeout(600)
 def test_killed_it_goes_on_where_it_was(tmp_path):
     choice = ["--methods", "finetuning,stl", "--orders", "A,B", "--parallel", "1"]
     process = start(tmp_path, *choice)
