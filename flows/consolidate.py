@@ -45,7 +45,7 @@ def consolidate(stream: str, only_if_due: bool = False) -> int | None:
             return version
 
 
-def _refused(stream: str, proposal: Proposal, reasons: list[str]) -> None:
+def _refused(stream: str, proposal: Proposal, reasons: list[str]) -> int | None:
     """End the run in a state that says so: the proposal is kept aside, the head stays."""
     steps.set_aside(stream, proposal, reasons)
-    return cast(None, Completed(name="Refused", message="; ".join(reasons)))
+    return cast("int | None", Completed(name="Refused", message="; ".join(reasons)))
