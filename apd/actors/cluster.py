@@ -70,6 +70,8 @@ def _start_local() -> None:
 def _refuse_folder_out_of_reach(url: str) -> None:
     if not is_local(url):
         return
+    if url.startswith("memory://"):
+        raise ClusterError(f"the stream {url} is in this process's memory, which no actor can read; use a folder")
     elsewhere = {node["NodeManagerHostname"] for node in nodes()} - {socket.gethostname()}
     if elsewhere:
         raise ClusterError(

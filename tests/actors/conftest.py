@@ -75,14 +75,21 @@ def gate(moto_server: S3Server) -> Iterator[Gate]:
 
 
 @pytest.fixture(scope="session")
-def nodes(gate: Gate) -> Iterator[Nodes]:
-    """The head and a node with a logical GPU, this process connected."""
+def started(gate: Gate) -> Iterator[Nodes]:
+    """The head and a node with a logical GPU."""
     made = Nodes()
     made.add(gpus=1)
-    ray.init(address=made.address, log_to_driver=False, configure_logging=False)
     yield made
     ray.shutdown()
     made.stop()
+
+
+@pytest.fixture
+def nodes(started: Nodes) -> Nodes:
+    """The same, this process connected."""
+    if not ray.is_initialized():
+        ray.init(address=started.address, log_to_driver=False, configure_logging=False)
+    return started
 
 
 def alive() -> list[tuple[int, str]]:
