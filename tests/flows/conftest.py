@@ -19,9 +19,9 @@ def prefect() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def engines(prefect: None) -> Iterator[None]:
+def engines(prefect: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Prefect, and one Ray that all flows of these tests share."""
-    with cluster("memory://nothing"):
+    with cluster(str(tmp_path_factory.getbasetemp())):
         yield
 
 
