@@ -26,23 +26,23 @@ def consolidate(stream: str, only_if_due: bool = False) -> int | None:
         Number of the new version; None when nothing was due or the consolidation was refused.
     """
     label(stream)
-    with cluster(stream):
-        while True:
-            opened = Stream.open(stream)
-            head = opened.head()
-            if not head.entries or (only_if_due and not is_due(opened)):
-                return None
+    while True:
+        opened = Stream.open(stream)
+        head = opened.head()
+        if not head.entries or (only_if_due and not is_due(opened)):
+            return None
+        with cluster(stream):
             proposal = steps.cluster(stream, head.number)
             reasons = steps.gate(stream, proposal)
-            if reasons:
-                return _refused(stream, proposal, reasons)
-            try:
-                version = steps.commit_consolidation(stream, proposal)
-            except AlreadyExists:
-                continue  # another version came first; there is a new head to consolidate
-            name_version(version)
-            steps.show_accuracy(stream, version)
-            return version
+        if reasons:
+            return _refused(stream, proposal, reasons)
+        try:
+            version = steps.commit_consolidation(stream, proposal)
+        except AlreadyExists:
+            continue  # another version came first; there is a new head to consolidate
+        name_version(version)
+        steps.show_accuracy(stream, version)
+        return version
 
 
 def _refused(stream: str, proposal: Proposal, reasons: list[str]) -> int | None:
