@@ -31,8 +31,8 @@ def unique(place: Path) -> str:
 
 @pytest.fixture
 def slow_stream(tmp_path: Path) -> Stream:
-    """An empty stream whose tasks take a quarter of a minute."""
-    return Stream.create(str(tmp_path / ("slow-" + unique(tmp_path))), config(epochs=600))
+    """An empty stream whose tasks take a minute."""
+    return Stream.create(str(tmp_path / ("slow-" + unique(tmp_path))), config(epochs=3000))
 
 
 @pytest.fixture
