@@ -14,7 +14,7 @@ import hashlib
 import itertools
 import json
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -87,11 +87,14 @@ class Inbox:
         return ObjectFolder(self._objects, f"inbox/{folder}")
 
     def submit(self, path: Path) -> str:
-        """Upload a local task folder, its task.json last; returns the name it has in the inbox."""
+        """Upload a local task folder, its task.json last; returns the name it has in the inbox.
+
+        Interrupted and done again, it goes on in the same place; another folder's name gets a suffix.
+        """
         files = sorted(file for file in Path(path).iterdir() if file.is_file())
         if METADATA not in [file.name for file in files]:
             raise DataError(f"{path} has no {METADATA}; `apd pack` makes a task folder with one")
-        folder = self._free("inbox", Path(path).name)
+        folder = self._free("inbox", Path(path).name, {file.name: file.stat().st_size for file in files})
         in_parallel(
             lambda file: self._objects.upload(file, f"inbox/{folder}/{file.name}"),
             [file for file in files if file.name != METADATA],
@@ -126,7 +129,7 @@ class Inbox:
     def reject(self, folder: str, reason: str) -> str:
         """Move a folder to the rejected area, with the reason in a file; returns where it is."""
         names = self.folder(folder).names()
-        place = self._free("rejected", folder)
+        place = self._free("rejected", folder, {})
         in_parallel(lambda name: self._objects.copy(f"inbox/{folder}/{name}", f"rejected/{place}/{name}"), names)
         described = {"folder": folder, "reason": reason, "rejected": now()}
         self._objects.put(f"rejected/{place}/reason.json", json.dumps(described, indent=2).encode())
@@ -246,9 +249,11 @@ class Inbox:
                 found.setdefault(folder, {})["/".join(rest)] = listed.modified
         return found
 
-    def _free(self, area: str, folder: str) -> str:
-        taken = any(True for _ in self._objects.list(f"{area}/{folder}/"))
-        return f"{folder}.{secrets.token_hex(4)}" if taken else folder
+    def _free(self, area: str, folder: str, files: Mapping[str, int]) -> str:
+        """The folder's name, with a suffix if something else is there than some of these files (sizes by name)."""
+        prefix = f"{area}/{folder}/"
+        found = {listed.key.removeprefix(prefix): listed.size for listed in self._objects.list(prefix)}
+        return folder if found.items() <= files.items() else f"{folder}.{secrets.token_hex(4)}"
 
 
 def claim_key(name: str) -> str:

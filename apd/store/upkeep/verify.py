@@ -72,6 +72,7 @@ class _Check:
         self._needed: set[str] = set()
         self._collected: dict[int, float] = {}
         self._tasks: set[str] = set()
+        self._forgotten: set[int] = set()
 
     def run(self, data: bool) -> Verification:
         sizes = {item.key.rsplit("/", 1)[-1]: item.size for item in self._stream.objects.list("blobs/")}
@@ -154,9 +155,11 @@ class _Check:
 
     def _task(self, entry: TaskEntry) -> None:
         """Load it: reads every part, and checks that they fit each other."""
-        if not self._stream.marks.is_buried(entry.record):
-            self._tasks.add(entry.record)
-            self._try(self._stream.load_entry, entry)
+        if self._stream.marks.is_buried(entry.record):
+            self._forgotten.add(entry.arrival)
+            return
+        self._tasks.add(entry.record)
+        self._try(self._stream.load_entry, entry)
 
     def _decode(self, reference: Reference) -> None:
         """Read what loading tasks does not read."""
@@ -175,15 +178,15 @@ class _Check:
         self._whole("arrivals", 1, numbers)
         settled = max([versions[-1].watermark, *versions[-1].settled]) if versions else 0
         self._demand(settled <= len(numbers), f"arrival {settled} is settled but there are {len(numbers)} arrivals")
-        forgotten = {version.details["arrival"] for version in versions if version.kind == "forget"}
+        self._forgotten |= {version.details["arrival"] for version in versions if version.kind == "forget"}
         for number in numbers:
-            self._try(self._arrival, number, number in forgotten, data)
+            self._try(self._arrival, number, data)
         return len(numbers)
 
-    def _arrival(self, number: int, forgotten: bool, data: bool) -> None:
+    def _arrival(self, number: int, data: bool) -> None:
         """Its name stands for it, and its data are those that were accepted."""
         (arrival,) = self._stream.inbox.arrivals(number, number)
-        if forgotten:
+        if number in self._forgotten:
             return
         if not self._stream.inbox.stands_for(arrival):
             self._problems.append(
