@@ -79,19 +79,21 @@ def look_alike(seconds_to_decide: float | None) -> type[Handler]:
 
 
 class Faults:
-    """Which requests go wrong, and how: decided by their number, from 1, since `begin`."""
+    """Which requests go wrong, and how: decided by their number, from 1, since `begin`. Keeps all that came."""
 
     def __init__(self) -> None:
         self.begin({})
 
     def begin(self, plan: dict[int, Fault]) -> None:
-        self.plan, self.count, self.done = plan, 0, Counter[str]()
+        self.plan, self.done = plan, Counter[str]()
+        self.requests: list[str] = []
+        """Method and path of each."""
         self._lock = threading.Lock()
 
-    def next(self) -> Fault | None:
+    def next(self, request: str) -> Fault | None:
         with self._lock:
-            self.count += 1
-            fault = self.plan.get(self.count)
+            self.requests.append(request)
+            fault = self.plan.get(len(self.requests))
             self.done[fault or "passed"] += 1
             return fault
 
@@ -102,7 +104,7 @@ def proxy(upstream: str, faults: Faults) -> type[Handler]:
 
     class Proxy(Handler):
         def answer(self, body: bytes) -> None:
-            fault = faults.next()
+            fault = faults.next(f"{self.command} {self.path}")
             if fault == "503":
                 self.reply(503, b"<Error><Code>ServiceUnavailable</Code></Error>")
                 return

@@ -1,6 +1,7 @@
 """A thousand tasks cost a reader and a committer what ten do, in requests that a server really got."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,68 +9,69 @@ from apd.store import Stream
 from apd.store.commits import successor
 from apd.store.history import version_key
 from apd.store.manifest import RECENT
-from tests.store.samples import candidate_of, learn
-
-pytestmark = pytest.mark.parametrize("url", ["moto_server"], indirect=True)
-
-
-def grow(stream: Stream, count: int) -> None:
-    """Let the stream have `count` tasks, all like the first."""
-    head = learn(stream, "t0")
-    first = head.entries[0]
-    entries = tuple(dataclasses.replace(first, name=f"t{number}", arrival=number + 1) for number in range(count))
-    version = dataclasses.replace(successor(head, "learn", "many", "0" * 32, {}), entries=entries, watermark=count)
-    stream.history.append(version, head)
+from tests.conftest import S3Server
+from tests.store.samples import CONFIG, candidate_of, learn
+from tests.store.servers import Faults, proxy, serving
 
 
-class Log:
-    """The requests that the server got."""
+class Place:
+    """A bucket behind a proxy that keeps what was asked."""
 
-    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        self._caplog = caplog
+    def __init__(self, server: S3Server, endpoint: str, traffic: Faults) -> None:
+        self._bucket = server.bucket()
+        self._options = server.storage_options | {"endpoint_url": endpoint}
+        self.traffic = traffic
 
-    def __enter__(self) -> "Log":
-        self._caplog.clear()
-        self._caplog.set_level("INFO", logger="werkzeug")
-        return self
+    def create(self, count: int) -> Stream:
+        """A stream with `count` tasks, all like the first."""
+        stream = Stream.create(f"{self._bucket}/{count}", CONFIG, storage_options=self._options)
+        head = learn(stream, "t0")
+        first = head.entries[0]
+        entries = tuple(dataclasses.replace(first, name=f"t{number}", arrival=number + 1) for number in range(count))
+        version = dataclasses.replace(successor(head, "learn", "many", "0" * 32, {}), entries=entries, watermark=count)
+        stream.history.append(version, head)
+        return stream
 
-    def __exit__(self, *_: object) -> None:
-        lines = [record.getMessage() for record in self._caplog.records if record.name == "werkzeug"]
-        self.requests = [line.split('"')[1].removeprefix("\x1b[33m").split()[:2] for line in lines]
+    def reopen(self, stream: Stream) -> Stream:
+        return Stream.open(stream.url, storage_options=self._options)
 
 
-def test_opening_the_head_and_listing_tasks(stream: Stream, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def place(moto_server: S3Server) -> Iterator[Place]:
+    traffic = Faults()
+    with serving(proxy(moto_server.endpoint, traffic)) as endpoint:
+        yield Place(moto_server, endpoint, traffic)
+
+
+def test_opening_the_head_and_listing_tasks(place: Place) -> None:
     counts = {}
     for count in (10, 1000):
-        grown = Stream.create(f"{stream.url}-{count}", stream.config)
-        grow(grown, count)
-        with Log(caplog) as log:
-            assert len(Stream.open(grown.url).head().entries) == count
-        counts[count] = len(log.requests)
-        assert not any("list-type" in path for _, path in log.requests)
+        stream = place.create(count)
+        place.traffic.begin({})
+        assert len(place.reopen(stream).head().entries) == count
+        counts[count] = len(place.traffic.requests)
+        assert not any("list-type" in request for request in place.traffic.requests)
     assert counts == {10: 5, 1000: 5}
 
 
-def test_committing_an_arrival(stream: Stream, caplog: pytest.LogCaptureFixture) -> None:
+def test_committing_an_arrival(place: Place) -> None:
     counts = {}
     for count in (10, 1000):
-        grown = Stream.create(f"{stream.url}-{count}", stream.config)
-        grow(grown, count)
-        candidate = candidate_of(grown, grown.head(), "new", seed=7)
-        opened = Stream.open(grown.url)
-        with Log(caplog) as log:
-            opened.commit_candidate(candidate)
-        counts[count] = len(log.requests)
-        assert [method for method, _ in log.requests].count("PUT") == 2
+        stream = place.create(count)
+        candidate = candidate_of(stream, stream.head(), "new", seed=7)
+        opened = place.reopen(stream)
+        place.traffic.begin({})
+        opened.commit_candidate(candidate)
+        counts[count] = len(place.traffic.requests)
+        assert sum(request.startswith("PUT") for request in place.traffic.requests) == 2
     assert counts == {10: 6, 1000: 6}
 
 
-def test_a_manifest_does_not_grow_with_the_number_of_tasks(stream: Stream) -> None:
+def test_a_manifest_does_not_grow_with_the_number_of_tasks(place: Place) -> None:
     sizes = {}
     for count in (20, 1000):
-        grown = Stream.create(f"{stream.url}-{count}", stream.config)
-        grow(grown, count)
-        version = learn(grown, "new", 7)
-        sizes[count] = grown.objects.stat(version_key(version.number)).size
+        stream = place.create(count)
+        version = learn(stream, "new", 7)
+        sizes[count] = stream.objects.stat(version_key(version.number)).size
     assert sizes[1000] < sizes[20] + 100
     assert sizes[1000] / RECENT < 1000
