@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[2]
 
 INFRA = ROOT / "infra"
 SCRIPTS = sorted(
-    file for file in [*INFRA.rglob("*"), ROOT / ".ci" / "run"] if file.is_file() and file.read_bytes()[:2] == b"#!"
+    file
+    for file in [*INFRA.rglob("*"), ROOT / ".ci" / "run"]
+    if file.is_file() and file.read_bytes().startswith(b"#!/usr/bin/env bash")
 )
 
 
