@@ -2,6 +2,7 @@
 
 attempts/<task>/base.json              the version it is trained on: decided once, so that every try has the same
 attempts/<task>/snapshot.safetensors   the last saved state, replaced whole
+attempts/<task>/candidate.json         the outcome, until a version has it: garbage collection spares what it names
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from apd.errors import AlreadyExists
 from apd.state import Snapshot
 from apd.store.formats import JSON, decode_document, decode_snapshot, encode_document, encode_snapshot
 from apd.store.objects import Objects, check_key, fetch_if_there
+from apd.store.proposals import Candidate
 
 
 def base_key(task: str) -> str:
@@ -20,6 +22,16 @@ def base_key(task: str) -> str:
 def attempt_key(task: str) -> str:
     """Where the attempt is."""
     return check_key(f"attempts/{task}/snapshot.safetensors")
+
+
+def candidate_key(task: str) -> str:
+    """Where the outcome is that waits for its commit."""
+    return check_key(f"attempts/{task}/candidate.json")
+
+
+def decode_candidate(data: bytes, where: str) -> Candidate:
+    """An object under `candidate_key`. Raises CorruptObject naming `where`."""
+    return Candidate.from_json(decode_document("candidate", data, where))
 
 
 def decode_base(data: bytes, where: str) -> int:
@@ -53,7 +65,20 @@ class Attempts:
             return None
         return Snapshot(*decode_snapshot(data, self._objects.where(attempt_key(task))))
 
+    def offer(self, candidate: Candidate) -> None:
+        """Keep the outcome until it is committed; a later one replaces it."""
+        self._objects.put(candidate_key(candidate.task), encode_document("candidate", candidate.to_json()))
+
+    def offered(self, task: str) -> Candidate | None:
+        """The outcome that waits for its commit, None when there is none. Raises CorruptObject."""
+        data = fetch_if_there(self._objects, candidate_key(task))
+        return None if data is None else decode_candidate(data, self._objects.where(candidate_key(task)))
+
+    def withdraw(self, task: str) -> None:
+        """Remove the outcome: a version has it."""
+        self._objects.delete(candidate_key(task))
+
     def clear(self, task: str) -> None:
         """Remove the attempt, if there is one."""
-        for key in (attempt_key(task), base_key(task)):
+        for key in (candidate_key(task), attempt_key(task), base_key(task)):
             self._objects.delete(key)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from apd.errors import AlreadyExists, CorruptObject, NotFound
-from apd.store.blobs import Blobs
+from apd.store.blobs import Blobs, in_parallel
 from apd.store.formats import decode_document, decode_table, encode_document, encode_table
 from apd.store.manifest import FEW, RECENT, Sealed, TaskEntry, Version, decode_version, encode_version
 from apd.store.objects import Objects, fetch_if_there
@@ -101,11 +101,13 @@ class History:
             return
 
     def log(self, newest_first: bool = True, limit: int | None = None) -> Iterator[Version]:
-        """The versions, at most `limit` of them."""
+        """The versions, at most `limit` of them; read ahead, further and further."""
         count = self.head().number + 1
-        numbers = range(count)[::-1] if newest_first else range(count)
-        for number in numbers[:limit]:
-            yield self.version(number)
+        numbers = list(range(count)[::-1] if newest_first else range(count))[:limit]
+        ahead = 1
+        while numbers:
+            yield from in_parallel(self.version, numbers[:ahead])
+            numbers, ahead = numbers[ahead:], min(2 * ahead, CACHED // 2)
 
     def require_safe_store(self) -> None:
         """Find out, once per process, that the server honours put-if-absent; raises UnsafeStore."""

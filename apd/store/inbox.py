@@ -26,6 +26,7 @@ from apd.store.formats import JSON, compact, decode_document, digest_of, encode_
 from apd.store.history import last_of
 from apd.store.manifest import Version, now
 from apd.store.objects import Objects, check_key, fetch_if_there
+from apd.store.progress import Meter, Progress, unheard
 
 METADATA = "task.json"
 SETTLED = "settled.json"
@@ -86,20 +87,21 @@ class Inbox:
         """A submitted folder, to read."""
         return ObjectFolder(self._objects, f"inbox/{folder}")
 
-    def submit(self, path: Path) -> str:
+    def submit(self, path: Path, progress: Progress = unheard) -> str:
         """Upload a local task folder, its task.json last; returns the name it has in the inbox.
 
         Interrupted and done again, it goes on in the same place; another folder's name gets a suffix.
         """
-        files = sorted(file for file in Path(path).iterdir() if file.is_file())
-        if METADATA not in [file.name for file in files]:
+        sizes = {file.name: file.stat().st_size for file in Path(path).iterdir() if file.is_file()}
+        if METADATA not in sizes:
             raise DataError(f"{path} has no {METADATA}; `apd pack` makes a task folder with one")
-        folder = self._free("inbox", Path(path).name, {file.name: file.stat().st_size for file in files})
-        in_parallel(
-            lambda file: self._objects.upload(file, f"inbox/{folder}/{file.name}"),
-            [file for file in files if file.name != METADATA],
-        )
-        self._objects.upload(Path(path) / METADATA, f"inbox/{folder}/{METADATA}")
+        folder, meter = self._free("inbox", Path(path).name, sizes), Meter(sum(sizes.values()), progress)
+
+        def upload(name: str) -> None:
+            self._objects.upload(Path(path) / name, f"inbox/{folder}/{name}", meter.moved)
+
+        in_parallel(upload, sorted(sizes.keys() - {METADATA}))
+        upload(METADATA)
         return folder
 
     def knows(self, name: str) -> bool:

@@ -3,13 +3,16 @@
 import contextlib
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from apd.errors import AlreadyExists, NotFound, Unreachable
 from apd.store.objects import Listed, Objects, check_data, check_key
+from apd.store.progress import Moved, unheard
+
+PIECE = 2**22
+"""Bytes that are copied at a time."""
 
 STAGING = ".staging"
 """Folder for half-written files, inside the store so that it is on the same file system."""
@@ -80,11 +83,14 @@ class LocalObjects(Objects):
             raise NotFound(f"there is no {self._path(source)}")
         self.upload(self._path(source), target)
 
-    def upload(self, file: Path, key: str) -> None:
+    def upload(self, file: Path, key: str, moved: Moved = unheard) -> None:
         """Copy aside, then rename."""
         path = self._path(key)
         with self._writing(key), self._staging(path) as staged:
-            shutil.copyfile(file, staged)
+            with file.open("rb") as source, staged.open("xb") as target:
+                while piece := source.read(PIECE):
+                    target.write(piece)
+                    moved(len(piece))
             sync_file(staged)
             staged.replace(path)
             sync_folder(path.parent)

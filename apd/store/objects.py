@@ -16,6 +16,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from apd.errors import AlreadyExists, ConfigError, NotFound, StoreError, UnsafeStore
+from apd.store.progress import Moved, unheard
 
 RACERS = 8
 """Writers of one name at once in the start-up probe; a server that lets several win is caught only by a race."""
@@ -77,8 +78,8 @@ class Objects(ABC):
         """Copy within the store without moving the bytes through this machine; replaces `target`."""
 
     @abstractmethod
-    def upload(self, file: Path, key: str) -> None:
-        """Write a file of any size."""
+    def upload(self, file: Path, key: str, moved: Moved = unheard) -> None:
+        """Write a file of any size; `moved` is told of every piece."""
 
     @abstractmethod
     def open(self, key: str) -> BinaryIO:

@@ -32,6 +32,16 @@ class Candidate:
     statistics: str
     """Digest of the base's sums with this task's masks."""
 
+    def to_json(self) -> dict[str, JSON]:
+        """JSON values."""
+        return dataclasses.asdict(self) | {"entry": self.entry.to_json()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, JSON]) -> "Candidate":
+        """The inverse of `to_json`."""
+        parts = {"entry": TaskEntry.from_json(values["entry"]), "sigma": SigmaRef(**values["sigma"])}
+        return cls(**(dict(values) | parts))
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:

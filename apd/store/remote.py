@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 
 from apd.errors import AlreadyExists, ConfigError, NotFound, Unreachable
 from apd.store.objects import Listed, Objects, check_data, check_key, protocol_of
+from apd.store.progress import Moved, unheard
 
 FAULTS = (OSError, BotoCoreError, ClientError, aiohttp.ClientError)
 """What s3fs raises when a request fails for good, its own retries included."""
@@ -154,10 +155,10 @@ class RemoteObjects(Objects):
         with self._reading(source):
             self._files.cp_file(self._path(source), self._path(target))
 
-    def upload(self, file: Path, key: str) -> None:
+    def upload(self, file: Path, key: str, moved: Moved = unheard) -> None:
         """One PUT, in parts when it is large; parts become visible together."""
         with self._writing(key):
-            self._files.put_file(str(file), self._path(key))
+            self._files.put_file(str(file), self._path(key), callback=_Pieces(moved))
 
     def open(self, key: str) -> BinaryIO:
         """Reads by ranges, ahead of the caller."""
@@ -203,6 +204,17 @@ class RemoteObjects(Objects):
 
     def _unreachable(self, key: str, error: BaseException) -> Unreachable:
         return Unreachable(f"{self.where(key)} cannot be read or written: {_reason(error)}")
+
+
+class _Pieces(fsspec.Callback):  # type: ignore[misc]
+    """Hands on what fsspec says while it uploads."""
+
+    def __init__(self, moved: Moved) -> None:
+        super().__init__()
+        self._moved = moved
+
+    def relative_update(self, inc: int = 1) -> None:
+        self._moved(inc)
 
 
 def status_of(error: BaseException) -> int | None:

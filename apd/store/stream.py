@@ -2,15 +2,16 @@
 
     stream.json               its configuration, written last at creation
     head.json                 hint where to look for the newest version
-    versions/00000007.json    manifests                                       apd.store.manifest, history
-    blobs/ab/abcdef...        content-addressed data                          blobs, records
-    inbox, names, tasks, arrivals, rejected                                   inbox
-    attempts/<task>/...       where training goes on                          attempts
-    evaluations/<key>.json    accuracies by theta key                         evaluations
-    comparisons/<task>.json   what other methods reach on a task              evaluations
-    sizes/<version>.json      how large a version is                          evaluations
-    forgotten/<record>.json   what was removed on purpose                     forget
-    refused/..., reports/...  for people
+    versions/00000007.json    manifests                               apd.store.manifest, history
+    blobs/ab/abcdef...        content-addressed data                  blobs, sigmas, records
+    inbox, names, tasks, arrivals, rejected                           inbox
+    attempts/<task>/...       where training goes on                  attempts
+    evaluations/<key>.json    accuracies by theta key                 evaluations
+    comparisons/<task>.json   what other methods reach on a task      evaluations
+    sizes/<version>.json      how large a version is                  evaluations
+    forgotten, collected, pins    what is gone on purpose, or must stay    marks
+    refused/<version>.json, reports/<version>.html    for people
+    probes/...                of the moment
 
 Any process may die at any moment: what was committed stays, and a commit is one conditional write.
 """
@@ -76,8 +77,8 @@ class Stream:
         Raises AlreadyExists when there is one, UnsafeStore when the server does not honour put-if-absent.
         """
         objects = connect(url, storage_options)
-        objects.require_put_if_absent()
         stream = cls(objects, config, storage_options)
+        stream.history.require_safe_store()
         first = Version(0, None, "create", f"created {stream.name}", "0" * 32, now())
         stream.history.create_first(first)
         try:
@@ -168,11 +169,15 @@ class Stream:
     ) -> Candidate:
         """Store all that a training produced; the candidate names it. `arrival` None: the number of the task's name."""
         number = self.inbox.registration(info.name).number if arrival is None else arrival
-        return proposals.write_candidate(self.records, learned, base, info, number, metrics)
+        candidate = proposals.write_candidate(self.records, learned, base, info, number, metrics)
+        self._attempts.offer(candidate)
+        return candidate
 
     def commit_candidate(self, candidate: Candidate) -> Version:
         """Make it part of a new version, re-based where others were first; an arrival is never added twice."""
-        return self._commits.candidate(candidate)
+        version = self._commits.candidate(candidate)
+        self._attempts.withdraw(candidate.task)
+        return version
 
     def write_consolidation(
         self, outcome: Consolidation, *, base: Version, kind: Literal["consolidate", "prune"] = "consolidate"
@@ -220,6 +225,10 @@ class Stream:
     def load_attempt(self, task: str) -> Snapshot | None:
         """The last saved attempt of a task, None when there is none."""
         return self._attempts.load(task)
+
+    def load_candidate(self, task: str) -> Candidate | None:
+        """What a finished training of the task left for a commit that has not happened yet."""
+        return self._attempts.offered(task)
 
     def clear_attempt(self, task: str) -> None:
         """Remove the saved attempt of a task."""

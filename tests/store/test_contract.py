@@ -33,6 +33,21 @@ def test_objects_are_written_read_listed_copied_and_deleted(objects: Objects, tm
     assert objects.exists("c/four")
 
 
+def test_keys_are_taken_as_they_are(objects: Objects) -> None:
+    keys = ["a/x", "ab/x", "a/b/x", "a/My folder (1)/\u00e4 + 100%.txt", "a/.hidden", "a/x.y"]
+    for key in keys:
+        objects.put(key, key.encode())
+    assert sorted(item.key for item in objects.list("a/")) == sorted(key for key in keys if key != "ab/x")
+    assert all(objects.read(key) == key.encode() for key in keys)
+
+
+def test_a_long_upload_tells_how_far_it_is(objects: Objects, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(9_000_000))
+    pieces: list[int] = []
+    objects.upload(tmp_path / "file", "x", pieces.append)
+    assert sum(pieces) == objects.stat("x").size == 9_000_000
+
+
 def test_a_missing_object_is_not_found(objects: Objects) -> None:
     with pytest.raises(NotFound, match="nothing/here"):
         objects.read("nothing/here")
@@ -187,7 +202,10 @@ def test_evaluations_are_kept_by_theta_key(stream: Stream) -> None:
 
 
 def test_a_submitted_folder_becomes_an_arrival_once(stream: Stream, tmp_path: Path) -> None:
-    folder = stream.inbox.submit(write_task_folder(tmp_path / "shoes", "shoes"))
+    seen: list[tuple[int, int]] = []
+    folder = stream.inbox.submit(write_task_folder(tmp_path / "shoes", "shoes"), lambda *told: seen.append(told))
+    total = sum(file.stat().st_size for file in (tmp_path / "shoes").iterdir())
+    assert seen[-1] == (total, total)
     assert (stream.inbox.complete(), stream.inbox.incomplete()) == (["shoes"], [])
     assert stream.inbox.knows("shoes")
     assert stream.inbox.accept(folder, info_of("shoes")) == 1

@@ -64,7 +64,7 @@ def test_committing_an_arrival(place: Place) -> None:
         opened.commit_candidate(candidate)
         counts[count] = len(place.traffic.requests)
         assert sum(request.startswith("PUT") for request in place.traffic.requests) == 2
-    assert counts == {10: 6, 1000: 6}
+    assert counts == {10: 7, 1000: 7}
 
 
 def test_a_manifest_does_not_grow_with_the_number_of_tasks(place: Place) -> None:

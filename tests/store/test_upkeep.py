@@ -144,10 +144,22 @@ def test_a_pin_that_came_before_the_mark_protects_even_a_marked_version(grown: S
     assert same_state(Stream.open(grown.url).load_task(grown.version(1), "a"), state)
 
 
-def test_a_candidate_written_before_a_collection_still_commits(grown: Stream) -> None:
+def test_a_trained_task_may_wait_for_its_commit_through_any_collection(grown: Stream) -> None:
     candidate = candidate_of(grown, grown.version(3), "g", 9)
-    collect(grown, keep=1, grace=3600)
-    grown.commit_candidate(candidate)
+    collect(grown, keep=1, grace=0)
+    waiting = Stream.open(grown.url).load_candidate("g")
+    assert waiting == candidate
+    version = grown.commit_candidate(waiting)
+    assert same_state(Stream.open(grown.url).load_task(version, "g"), grown.load_entry(candidate.entry))
+    assert grown.load_candidate("g") is None
+    assert verify(grown).problems == ()
+
+
+def test_a_collection_that_died_half_way_is_finished_by_the_next(grown: Stream) -> None:
+    grown.marks.pin(2)
+    grown.marks.collect(2)
+    grown.blobs.delete(grown.version(2).entry("b").record)
+    collect(grown, keep=1, grace=0)
     assert verify(grown).problems == ()
 
 

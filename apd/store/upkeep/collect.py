@@ -7,14 +7,15 @@ are kept for ever, so the history stays whole; of other versions the rest is rem
 Why nothing that is needed can be lost: a blob is written for one commit, and a later version has it only by taking it
 over from the head, which is kept, or from an old version that was pinned first. Versions are marked as collected
 before pins are looked for; a pin that comes later finds the mark and fails, one that was there earlier protects its
-version for the grace period. Blobs younger than that are not touched, so a commit may follow its blobs by as much.
+version for the grace period. Blobs younger than that are not touched, nor those of a trained task that waits for its
+commit, however long.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from apd.errors import ConfigError
-from apd.store.attempts import decode_base
+from apd.store.attempts import decode_base, decode_candidate
 from apd.store.blobs import in_parallel
 from apd.store.history import version_key
 from apd.store.manifest import Version
@@ -51,13 +52,13 @@ def plan_collection(stream: Stream, *, keep: int = 10, grace: float = DAY) -> Pl
     before = stream.objects.clock() - grace
     versions = list(stream.log(newest_first=False))
     marked = stream.marks.collected()
-    kept = _kept(stream, versions, keep, before) - marked.keys()
+    kept = (_kept(stream, versions, keep, before) & set(range(len(versions)))) - marked.keys()
     others = [version.number for version in versions if version.number not in kept]
     pinned = {number for number in others if _pinned(stream, number, marked, before)}
     return Plan(
         kept=tuple(sorted(kept)),
         collected=tuple(number for number in others if number not in pinned),
-        blobs=tuple(_unneeded(stream, versions, kept | pinned, before)),
+        blobs=tuple(_unneeded(stream, versions, kept, pinned, before)),
         others=tuple(_others(stream, versions[-1], before)),
     )
 
@@ -88,11 +89,15 @@ def _kept(stream: Stream, versions: Sequence[Version], keep: int, before: float)
 
 def _bases(stream: Stream) -> set[int]:
     """Versions on top of which a task is trained."""
-    keys = [listed.key for listed in stream.objects.list("attempts/") if listed.key.endswith("/base.json")]
-    found = in_parallel(lambda key: fetch_if_there(stream.objects, key), keys)
-    return {
-        decode_base(data, stream.objects.where(key)) for key, data in zip(keys, found, strict=True) if data is not None
-    }
+    return {decode_base(data, where) for where, data in _attempts(stream, "base.json")}
+
+
+def _attempts(stream: Stream, name: str) -> Iterator[tuple[str, bytes]]:
+    """Full name and content of every attempt's object of that name."""
+    keys = [listed.key for listed in stream.objects.list("attempts/") if listed.key.endswith(f"/{name}")]
+    for key, data in zip(keys, in_parallel(lambda key: fetch_if_there(stream.objects, key), keys), strict=True):
+        if data is not None:
+            yield stream.objects.where(key), data
 
 
 def _pinned(stream: Stream, number: int, marked: dict[int, float], before: float) -> bool:
@@ -103,12 +108,17 @@ def _pinned(stream: Stream, number: int, marked: dict[int, float], before: float
     return pinned is not None and pinned >= before
 
 
-def _unneeded(stream: Stream, versions: Sequence[Version], kept: set[int], before: float) -> Iterator[Listed]:
+def _unneeded(
+    stream: Stream, versions: Sequence[Version], kept: set[int], pinned: set[int], before: float
+) -> Iterator[Listed]:
     reach = Reach(stream)
     needed = reach.of_history(versions)
-    for version in versions:
-        if version.number in kept:
-            needed |= reach.of(version)
+    for number in kept | pinned:
+        needed |= reach.of(versions[number], partly=number in pinned)
+    for where, data in _attempts(stream, "candidate.json"):
+        candidate = decode_candidate(data, where)
+        if not versions[-1].is_settled(candidate.arrival):
+            needed |= reach.of_candidate(candidate)
     digests = {reference.digest for reference in needed}
     for listed in stream.objects.list("blobs/"):
         if listed.key.rsplit("/", 1)[-1] not in digests and listed.modified < before:

@@ -8,9 +8,12 @@ from apd.errors import NotFound
 from apd.store.blobs import in_parallel
 from apd.store.formats import JSON
 from apd.store.manifest import SigmaRef, Version
+from apd.store.proposals import Candidate
 from apd.store.stream import Stream
 
-Kind = Literal["sigma", "statistics", "clustering", "table", "report", "record", "tensors", "tau", "local_shared"]
+Kind = Literal[
+    "sigma", "statistics", "clustering", "table", "report", "record", "tensors", "tau", "step", "local_shared"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +42,35 @@ class Reach:
             found |= {Reference(digest, "report") for digest in version.details.get("blobs", {}).values()}
         return found
 
-    def of(self, version: Version) -> set[Reference]:
-        """What the tasks of a version and the next task to arrive need. Forgotten tasks need nothing."""
+    def of(self, version: Version, *, partly: bool = False) -> set[Reference]:
+        """What the tasks of a version and the next task to arrive need. Forgotten tasks need nothing.
+
+        Raises NotFound when a record is missing, unless the version may be there `partly`.
+        """
         found = set(_own(version))
-        missing = [entry.record for entry in version.entries if entry.record not in self._records]
-        self._records.update(zip(missing, in_parallel(self._record, missing), strict=True))
+        unread = [entry.record for entry in version.entries if entry.record not in self._records]
+        self._records.update(zip(unread, in_parallel(self._record, unread), strict=True))
         for entry in version.entries:
             record = self._records[entry.record]
             if record is not None:
                 found |= {Reference(entry.record, "record", entry.name), *_of_record(record)}
+            elif not partly and not self._stream.marks.is_buried(entry.record):
+                raise NotFound(f"{self._stream.blobs.where(entry.record)} of version {version.number} is missing")
         return found
+
+    def of_candidate(self, candidate: Candidate) -> set[Reference]:
+        """What a trained task that waits for its commit needs; nothing if its record is gone."""
+        record, task = self._record(candidate.entry.record), candidate.task
+        if record is None:
+            return set()
+        own = {Reference(candidate.entry.record, "record", task), Reference(candidate.step, "step", task)}
+        return own | {Reference(candidate.statistics, "statistics"), *_of_sigma(candidate.sigma), *_of_record(record)}
 
     def _record(self, digest: str) -> dict[str, JSON] | None:
         try:
             return self._stream.records.read_record(digest)
         except NotFound:
-            if self._stream.marks.is_buried(digest):
-                return None
-            raise
+            return None
 
 
 def _own(version: Version) -> Iterator[Reference]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from apd.errors import ApdError
 from apd.state import Clustering
-from apd.store.attempts import decode_base
+from apd.store.attempts import decode_base, decode_candidate
 from apd.store.blobs import in_parallel, key_of
 from apd.store.formats import decode_document, decode_snapshot
 from apd.store.history import HINT
@@ -27,6 +27,9 @@ DOCUMENTS = {
     "refused/": "refused",
 }
 """Areas of independent documents, and their kind."""
+
+ATTEMPTS: dict[str, Callable[[bytes, str], object]] = {"base.json": decode_base, "candidate.json": decode_candidate}
+"""What else than a snapshot an attempt consists of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +217,7 @@ class _Check:
             self._try(self._attempt, listed.key)
 
     def _attempt(self, key: str) -> None:
-        decode = decode_base if key.endswith("/base.json") else decode_snapshot
+        decode = ATTEMPTS.get(key.rsplit("/", 1)[-1], decode_snapshot)
         decode(self._stream.objects.read(key), self._stream.objects.where(key))
 
 
