@@ -138,7 +138,12 @@ def _with_digest(data: bytes, old: str, new: str) -> bytes:
 
 
 def _save(tensors: Tensors, described: JSON) -> bytes:
-    ready = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    ready, seen = {}, set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().to("cpu").contiguous()
+        memory = plain.untyped_storage().data_ptr()
+        ready[name] = plain.clone() if memory in seen else plain  # safetensors refuses tensors that share memory
+        seen.add(memory)
     return save(ready, metadata={"apd": compact(described).decode()})
 
 

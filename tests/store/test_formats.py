@@ -82,6 +82,12 @@ def test_tables_and_snapshots_are_read_as_written() -> None:
     assert values == {"epoch": 3}
 
 
+def test_tensors_that_share_memory_are_written_each() -> None:
+    whole = torch.arange(6.0)
+    tensors = {"whole": whole, "same": whole, "part": whole[2:4], "shaped": whole.reshape(2, 3)}
+    assert same_tensors(decode_tensors(encode_tensors(tensors, None), "here"), tensors)
+
+
 def test_equal_content_has_equal_bytes() -> None:
     for encode in (
         lambda: encode_tensors(dict(reversed(TENSORS.items())), {"b": 1, "a": 2}),
