@@ -2,11 +2,15 @@
 
 objects, local, remote, connect     named bytes in a folder or a bucket
 formats                             every format, byte by byte
-blobs, records                      content-addressed data; tasks and sigmas made of it
+blobs, sigmas, records              content-addressed data; sigmas and tasks made of it
 manifest, history                   versions and their chain
 proposals, commits, forget          how a version is made
 inbox, attempts, evaluations        what arrives, what is under way, what was measured
+marks                               what is gone on purpose, or must stay
 stream                              all of it together
+upkeep                              verify, collect, usage, compare, rollback, fork
+transfer, progress                  a whole stream to another place; how far a transfer is
+footprint, results                  what a model would take; where benchmarks keep theirs
 """
 
 from apd.store.connect import make_bucket
