@@ -28,11 +28,11 @@ CONFIG = StreamConfig(
     input_shape=(1, 8, 8),
     network=NetworkConfig("mlp", {"hidden": [512, 256]}),
     learning=LearningConfig(epochs=30, batch_size=32, learning_rate=1e-2, capacity_per_task=0.01),
-    consolidation=ConsolidationConfig(tolerance=0.3, centre="mean", max_accuracy_drop=0.02),
+    consolidation=ConsolidationConfig(tolerance=0.5, centre="mean", max_accuracy_drop=0.02),
 )
 """Training: chosen on the validation data of the first seven tasks, on which it has 98.5 %, separate networks 98.8 %.
-Consolidation: a tolerance of the size of a tau (0.2 to 0.4 here), so that there is something to share; a task has 134
-pictures to validate on, so that 0.02 is two of them."""
+Consolidation: sparse taus rarely meet, so a tolerance of their own size (0.2 to 0.6 here) for anything to be shared; a
+task has 134 pictures to validate on, so that 0.02 is two of them."""
 
 
 def demo(folder: Path) -> None:
