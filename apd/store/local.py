@@ -101,12 +101,14 @@ class LocalObjects(Objects):
             return self._path(key).open("rb")
 
     def sweep(self, before: float) -> int:
-        """Remove old files from the staging folder."""
-        folder = self.root / STAGING
-        old = [path for path in folder.iterdir() if path.stat().st_mtime < before] if folder.is_dir() else []
-        for path in old:
-            path.unlink(missing_ok=True)
-        return len(old)
+        """Remove old files from the staging folder; writers take theirs away at any moment."""
+        folder, removed = self.root / STAGING, 0
+        for path in folder.iterdir() if folder.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def where(self, key: str) -> str:
         """Its path."""
