@@ -1,7 +1,7 @@
 """Adam over named tensors, as one call of torch's fused kernel per step.
 
 The kernel is called directly because `torch.optim` imports torch's compiler with the first optimiser, which costs every
-process that trains 2.5 s.
+process that trains seconds.
 """
 
 from collections.abc import Mapping, Sequence
