@@ -232,6 +232,13 @@ def test_local_response_normalisation_is_the_papers(channels, height, width):
     assert torch.allclose(LocalResponseNorm(channels)(x), naive, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 5, 12])
+def test_the_gradient_of_response_normalisation_is_that_of_finite_differences(channels):
+    norm = LocalResponseNorm(channels, alpha=2.0).double()
+    x = torch.randn(2, channels, 2, 3, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(norm, (x,))
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 13), st.integers(1, 13))
 def test_pooling_pads_as_little_as_gives_half_the_size_rounded_up(height, width):
