@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
 from apd import actors, overview
+from apd.actors import metrics
 from apd.data import validate_task
 from apd.errors import NoNode, StateError, TaskRejected, Unreachable, WorkerLost
 from apd.report.page import html
@@ -93,6 +94,7 @@ def train(url: str, name: str, base: int) -> Candidate | None:
     stream = Stream.open(url)
     if stream.head().has(name):
         return None
+    metrics.waiting(stream.name, len(stream.inbox.waiting()))
     work = actors.events(actors.Trainer, "learn", stream.url, name, base, resources=stream.config.resources)
     with contextlib.closing(work):
         return _watch(work, stream.name, name)
@@ -119,9 +121,11 @@ def _watch(work: Iterator[Progress | Candidate], stream: str, name: str) -> Cand
 @step("commit")
 def commit(url: str, candidate: Candidate) -> int:
     """Make the candidate part of a new version; a lost race is re-based, the same candidate twice is one version."""
-    stream = Stream.open(url)
+    stream, started = Stream.open(url), time.monotonic()
     version = stream.commit_candidate(candidate)
+    metrics.committed(stream.name, "learn", time.monotonic() - started)
     stream.clear_attempt(candidate.task)
+    metrics.waiting(stream.name, len(stream.inbox.waiting()))
     get_run_logger().info("committed %s as version %d", candidate.task, version.number)
     events.tell(events.LEARNED, url, task=candidate.task, version=version.number)
     return version.number
@@ -176,7 +180,9 @@ def gate(url: str, proposal: Proposal) -> list[str]:
 @step("commit consolidation")
 def commit_consolidation(url: str, proposal: Proposal) -> int:
     """Make the proposal the head; raises AlreadyExists when another version came first."""
-    version = Stream.open(url).commit_consolidation(proposal)
+    stream, started = Stream.open(url), time.monotonic()
+    version = stream.commit_consolidation(proposal)
+    metrics.committed(stream.name, "consolidate", time.monotonic() - started)
     get_run_logger().info("consolidation committed as version %d: %s", version.number, version.message)
     events.tell(events.COMMITTED, url, version=version.number)
     return version.number

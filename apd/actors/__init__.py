@@ -4,6 +4,7 @@
     versions    what every node has to have the same
     resources   what an actor asks of the cluster
     work        an actor of its own for each piece of work
+    metrics     what a monitor sees of it
     cluster     the connection
 
 Only names and numbers travel to an actor, and only small results travel back; what is large goes through the store.

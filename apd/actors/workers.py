@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from apd.actors import metrics
 from apd.actors.versions import Versions, require_versions
 from apd.baselines import FineTuning, SeparateNetwork
 from apd.data import TaskData, load_task
@@ -89,16 +90,16 @@ class Trainer(Worker):
         arrival = stream.arrival(version)
         fit = Fit(self.network, task, len(info.classes), data, arrival, stream.config.learning, device=self.device)
         started -= self._resume(fit, task, base)
-        yield from self._epochs(fit, task, base, started)
+        yield from self._epochs(fit, task, base, started, len(data.train))
         learned = fit.result()
-        metrics = {
+        facts = {
             "validation_accuracy": learned.validation_accuracy,
             "test_accuracy": accuracy(self.network, learned.task, data.test),
             "best_epoch": learned.best_epoch,
             "device": self.device,
             "seconds": time.monotonic() - started,
         }
-        candidate = stream.write_candidate(learned, base=version, info=info, metrics=metrics)
+        candidate = stream.write_candidate(learned, base=version, info=info, metrics=facts)
         self.measure(candidate.entry, data)
         yield candidate
 
@@ -110,15 +111,20 @@ class Trainer(Worker):
         fit.restore(attempt)
         return float(attempt.values["seconds_spent"])
 
-    def _epochs(self, fit: Fit, task: str, base: int, started: float) -> Iterator[Progress]:
-        """Train to the end, saving the attempt as often as the stream wants it."""
-        saved, every = time.monotonic(), self.stream.config.resources.save_every
+    def _epochs(self, fit: Fit, task: str, base: int, started: float, samples: int) -> Iterator[Progress]:
+        """Train to the end on so many samples, saving the attempt as often as the stream wants it."""
+        config = self.stream.config
+        saved, every = time.monotonic(), config.resources.save_every
+        begun = saved
         for progress in fit.epochs():
+            seconds, density = time.monotonic() - begun, progress.tau_density
+            metrics.trained(self.stream.name, task, samples, config.learning.batch_size, seconds, density)
             yield progress
             if time.monotonic() - saved >= every:
                 spent = time.monotonic() - started
                 self.stream.save_attempt(task, fit.snapshot(), base=base, seconds_spent=spent)
                 saved = time.monotonic()
+            begun = time.monotonic()
 
 
 class Evaluator(Worker):

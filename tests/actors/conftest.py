@@ -7,6 +7,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from ray._common.utils import reset_ray_address
 from ray._private import state
 from ray.cluster_utils import Cluster
 
+from apd.store import Stream
 from flows import console
 from tests.actors.gate import Gate
 from tests.conftest import S3Server
 
 os.environ.update(console.ENVIRONMENT)  # before a test module imports Prefect, which reads it once
+os.environ.update({"RAY_metrics_report_interval_ms": "500"})  # 10 s otherwise; read once by this process and all nodes
 
 LIMITS = {"memory": 2**30, "object_store_memory": 80 * 2**20, "include_dashboard": False}
 """Per node; each would claim the whole machine otherwise."""
@@ -116,6 +119,17 @@ def no_actor_left(nodes: Nodes) -> Iterator[None]:
     """Fail unless every actor is gone soon after the test."""
     yield
     wait_until(lambda: not alive(), 20)
+
+
+@contextlib.contextmanager
+def learning(stream: Stream) -> Iterator[None]:
+    """`run` beside the block; its end, and its error if there is one, come after the block's."""
+    from flows.run import run  # imports Prefect, which reads its environment then
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run, stream.url, publish=False)
+        yield
+        running.result()
 
 
 def kill_process(number: int) -> None:

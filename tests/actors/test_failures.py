@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from apd.store import Stream
 from flows.run import run
 from tests.actors import small
-from tests.actors.conftest import Nodes, alive, ended, kill_process, processes_of, wait_until
+from tests.actors.conftest import Nodes, alive, ended, kill_process, learning, processes_of, wait_until
 from tests.actors.gate import Gate
 from tests.conftest import ROOT, S3Server
 
@@ -45,15 +44,6 @@ def assert_learned_once(url: str, count: int) -> None:
     assert [entry.name for entry in stream.head().entries] == names
     assert [stream.load_attempt(name) for name in names] == [None] * count
     assert small.bits(stream) == small.undisturbed_bits(stream)
-
-
-@contextlib.contextmanager
-def learning(stream: Stream) -> Iterator[None]:
-    """`run` beside the block; its end, and its error if there is one, come after the block's."""
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(run, stream.url, publish=False)
-        yield
-        running.result()
 
 
 def test_trainers_that_are_killed_within_an_epoch(tmp_path: Path) -> None:
