@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from apd.adam import Adam, Group
 from apd.config import LearningConfig
-from apd.data import Split, TaskData
+from apd.data import Samples, TaskData
 from apd.data.splits import permutation
 from apd.errors import StateError, UnknownTask
 from apd.loop import LAST_EPOCHS, Loop, Progress, bare_accuracy, by_name, labelled, trainable, under
@@ -99,7 +99,7 @@ class FineTuning:
     def _training(self, name: str, classes: int, data: TaskData) -> SeparateNetwork:
         return SeparateNetwork(self.network, name, classes, data, self.config, start=self._body, device=self.device)
 
-    def accuracy(self, name: str, split: Split) -> float:
+    def accuracy(self, name: str, split: Samples) -> float:
         """Of a learned task under the body as it is now, in [0, 1]."""
         if name not in self._heads:
             raise UnknownTask(f"fine-tuning has not learned task {name!r}; it has {', '.join(self.tasks) or 'none'}")
@@ -172,7 +172,7 @@ class ElasticWeights(FineTuning):
         self._fisher = under("fisher", snapshot.tensors)
 
 
-def fisher(network: Network, tensors: Tensors, wanted: set[str], split: Split, samples: int) -> dict[str, Tensor]:
+def fisher(network: Network, tensors: Tensors, wanted: set[str], split: Samples, samples: int) -> dict[str, Tensor]:
     """Diagonal of the empirical Fisher information: mean over samples of the squared gradient of the log-likelihood.
 
     The first `samples` of an order that depends on the split's size alone. Returns the parameters among `wanted`.
@@ -250,7 +250,7 @@ class JointTraining:
         self._adam.step(gradients, [rate, rate])
         self._head_adam[task.name].step(gradients, [rate])
 
-    def _accuracy(self, task: JointTask, split: Split) -> float:
+    def _accuracy(self, task: JointTask, split: Samples) -> float:
         return bare_accuracy(self.network, self._body | self._heads[task.name], split.to(self.device))
 
     def _accuracies(self) -> dict[str, float]:

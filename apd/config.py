@@ -201,7 +201,12 @@ class ResourceConfig:
     save_every: float = 20.0
     """Seconds of training after which an attempt is saved, at the end of the epoch."""
 
+    data_in_memory: int = 2**30
+    """Bytes of a task's inputs that are held in memory; those of a larger task are read from a temporary file on the
+    node's disk (in TMPDIR), which must have room for all of them. Results do not depend on it."""
+
     def __post_init__(self) -> None:
+        require(self.data_in_memory >= 0, "resources.data_in_memory", self.data_in_memory, ">= 0")
         require(self.max_parallel >= 1, "resources.max_parallel", self.max_parallel, ">= 1")
         require(self.save_every >= 0, "resources.save_every", self.save_every, ">= 0")
         require(self.num_cpus > 0, "resources.num_cpus", self.num_cpus, "> 0")

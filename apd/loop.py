@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from apd.adam import Adam, Group
 from apd.config import LearningConfig, to_json
-from apd.data import Split, TaskData
+from apd.data import Samples, TaskData
 from apd.errors import StateError
 from apd.networks import Network
 from apd.state import Snapshot, Tensors
@@ -56,10 +56,13 @@ def bare_logits(network: Network, tensors: Tensors, inputs: Tensor, batch_size: 
     return torch.cat([network.forward(there, chunk, training=False) for chunk in chunks])
 
 
-def bare_accuracy(network: Network, tensors: Tensors, split: Split, batch_size: int = 1000) -> float:
+@torch.no_grad()
+def bare_accuracy(network: Network, tensors: Tensors, split: Samples, batch_size: int = 1000) -> float:
     """As `accuracy`, for the state dict of a bare network."""
-    predicted = bare_logits(network, tensors, split.inputs, batch_size).argmax(1)
-    return float((predicted == split.labels).double().mean())
+    there, correct = {name: tensor.to(split.labels.device) for name, tensor in tensors.items()}, 0
+    for inputs, labels in split.chunks(batch_size):
+        correct += int((network.forward(there, inputs, training=False).argmax(1) == labels).sum())
+    return correct / len(split)
 
 
 class Loop(ABC):

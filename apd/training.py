@@ -15,7 +15,7 @@ from torch import Tensor
 
 from apd.adam import EPSILON, Group
 from apd.config import LearningConfig
-from apd.data import Split, TaskData
+from apd.data import Samples, TaskData
 from apd.decomposition import bare_state, broadcast_mask
 from apd.loop import Loop, Progress, bare_accuracy, bare_logits, labelled, trainable, under
 from apd.networks import Network
@@ -32,7 +32,7 @@ def predict_logits(network: Network, task: TaskState, inputs: Tensor, batch_size
     return bare_logits(network, bare_state(task), inputs, batch_size)
 
 
-def accuracy(network: Network, task: TaskState, split: Split, batch_size: int = 1000) -> float:
+def accuracy(network: Network, task: TaskState, split: Samples, batch_size: int = 1000) -> float:
     """Share of the split that a learned task labels correctly, in [0, 1]."""
     return bare_accuracy(network, bare_state(task), split, batch_size)
 

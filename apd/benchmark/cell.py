@@ -16,7 +16,7 @@ from apd.benchmark.contenders import Contender, Setting, contender, size_in_byte
 from apd.benchmark.precision import in_precision
 from apd.benchmark.protocol import Cell, Method, Protocol
 from apd.config import StreamConfig
-from apd.data import Split
+from apd.data import Samples
 from apd.data.official import Benchmark, load_benchmark
 from apd.networks import Network, from_config
 
@@ -111,8 +111,8 @@ Course = Generator[Step, None, tuple[tuple[TaskResult, ...], float]]
 class _Record:
     """A task after it was learned."""
 
-    test: Split
-    validation: Split
+    test: Samples
+    validation: Samples
     paper_capacity: float
     seconds: float
     accuracies: list[float] = field(default_factory=list)

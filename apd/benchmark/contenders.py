@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from apd.baselines import ElasticWeights, FineTuning, SeparateNetwork
 from apd.config import ConsolidationConfig, LearningConfig
 from apd.consolidation import consolidate
-from apd.data import NamedTask, Split
+from apd.data import NamedTask, Samples
 from apd.decomposition import arrive
 from apd.loop import bare_accuracy
 from apd.metrics import paper_capacity
@@ -42,7 +42,7 @@ class Contender(ABC):
         """Learn one more task."""
 
     @abstractmethod
-    def accuracy(self, name: str, split: Split) -> float:
+    def accuracy(self, name: str, split: Samples) -> float:
         """Of a learned task as it is now, in [0, 1]."""
 
     @abstractmethod
@@ -65,7 +65,7 @@ class Additive(Contender):
         super().__init__(setting)
         self._tasks: dict[str, TaskState] = {}
         self._origin: Tensors = {}
-        self._validation: dict[str, Split] = {}
+        self._validation: dict[str, Samples] = {}
         self._changes: dict[str, int] = {}
         self._arrival, self._clustering, self._waiting = FIRST, UNCLUSTERED, 0
 
@@ -105,7 +105,7 @@ class Additive(Contender):
         assert self._arrival.sigma is not None
         return self._arrival.sigma
 
-    def accuracy(self, name: str, split: Split) -> float:
+    def accuracy(self, name: str, split: Samples) -> float:
         """Of the task's own network."""
         return accuracy(self.setting.network, self._tasks[name], split)
 
@@ -138,7 +138,7 @@ class Separate(Contender):
         _finish(training.epochs())
         self._networks[task.name] = training.result().tensors
 
-    def accuracy(self, name: str, split: Split) -> float:
+    def accuracy(self, name: str, split: Samples) -> float:
         """Of the task's own network."""
         return bare_accuracy(self.setting.network, self._networks[name], split)
 
@@ -171,7 +171,7 @@ class OneBody(Contender):
         """Move the body, make a head."""
         _finish(self._method.learn(task.name, len(task.classes), task.data))
 
-    def accuracy(self, name: str, split: Split) -> float:
+    def accuracy(self, name: str, split: Samples) -> float:
         """Under the body as it is now."""
         return self._method.accuracy(name, split)
 

@@ -1,9 +1,11 @@
 """Labelled tasks: their format, splits and checks, and ways to make them. The format is described in `apd.data.format`.
 
-splits      samples in memory; batches; stratified splits
+splits      samples; batches; stratified splits
 format      the task folder and its metadata
 rows        its Parquet files, streamed
-validate    check a folder; load it
+validate    check a folder
+spool       samples on disk instead of in memory
+loading     a folder's samples
 write       make a folder
 packing     make one from arrays, pictures, Parquet, any Dataset
 tasks       a task in memory, with its name
@@ -12,6 +14,7 @@ official    benchmark streams from the official files of public datasets
 """
 
 from apd.data.format import Folder, LocalFolder, TaskInfo, check_name, read_info
+from apd.data.loading import load_task
 from apd.data.packing import (
     pack,
     pack_arrays,
@@ -21,15 +24,16 @@ from apd.data.packing import (
     pack_parquet,
     read_inputs,
 )
-from apd.data.splits import Split, TaskData
+from apd.data.splits import Samples, Split, TaskData
 from apd.data.tasks import NamedTask
-from apd.data.validate import check_fits, load_task, validate_task
+from apd.data.validate import check_fits, validate_task
 from apd.data.write import write_task
 
 __all__ = [
     "Folder",
     "LocalFolder",
     "NamedTask",
+    "Samples",
     "Split",
     "TaskData",
     "TaskInfo",

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from apd.config import SplitConfig, require
-from apd.data.splits import Split, TaskData, permutation, split
+from apd.data.splits import Split, TaskData, permutation, split_rows
 from apd.data.tasks import NamedTask
 
 INPUT_SHAPE = (1, 8, 8)
@@ -28,14 +28,13 @@ def digits_tasks(count: int = COUNT) -> Iterator[NamedTask]:
     digits = load_digits()
     pictures = torch.from_numpy(digits.images * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
     everything = Split(pictures, torch.from_numpy(digits.target).long())
-    drawings = split(everything, SplitConfig(validation=0.15, test=0.2, seed=0))
+    rows = split_rows(everything.labels, SplitConfig(validation=0.15, test=0.2, seed=0), validation=True, test=True)
+    drawings = [everything.take(part) for part in rows]
     for number in range(count):
         group = GROUPS[number % 2]
         way = WAYS[(number // 2 + number % 2 * len(WAYS) // 2) % len(WAYS)]
         view = _view(way)
-        data = TaskData(
-            *(_task_split(part, group, view) for part in (drawings.train, drawings.validation, drawings.test))
-        )
+        data = TaskData(*(_task_split(part, group, view) for part in drawings))
         yield NamedTask(f"digits-{group[0]}-{group[-1]}-{way}", tuple(map(str, group)), data)
 
 

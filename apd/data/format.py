@@ -101,6 +101,11 @@ class TaskInfo:
         """Values in one input."""
         return prod(self.input_shape)
 
+    @property
+    def row_bytes(self) -> int:
+        """Size of one input."""
+        return self.row_size * (1 if self.input_dtype == "uint8" else 4)
+
     def to_json(self) -> dict[str, Any]:
         """The object that `task.json` holds."""
         return {

@@ -1,5 +1,6 @@
-"""Labelled samples in memory, in which order they are trained on, and how one file becomes three splits."""
+"""Labelled samples, in which order they are trained on, and how one file becomes three splits."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,14 +13,62 @@ from apd.config import SplitConfig
 from apd.errors import DataError
 
 
+class Samples(ABC):
+    """N labelled samples, wherever their inputs are; the order of training does not depend on where that is."""
+
+    labels: Tensor
+    """(N,) int64, indices into the task's class names."""
+
+    @property
+    @abstractmethod
+    def row_bytes(self) -> int:
+        """Size of one input."""
+
+    @abstractmethod
+    def pick(self, rows: Tensor) -> Tensor:
+        """The inputs at these indices, (n,) int64 on the labels' device: (n, *input_shape), uint8 or float32, there."""
+
+    @abstractmethod
+    def take(self, rows: Tensor) -> "Samples":
+        """The samples at these indices, (n,) int64, in their order."""
+
+    @abstractmethod
+    def to(self, device: str | torch.device) -> "Samples":
+        """The same samples for work on another device."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, batch_size: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(inputs, labels) of all samples once, in the order of `batch_rows`."""
+        for rows in self.batch_rows(batch_size, seed, epoch):
+            yield self.pick(rows), self.labels[rows]
+
+    def batch_rows(self, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
+        """Indices (n,) of all samples once, on the labels' device, in an order that (N, seed, epoch) alone decide.
+
+        A last batch of one sample joins the batch before it: batch statistics of one sample do not exist.
+        """
+        order = permutation(len(self), seed, epoch).to(self.labels.device)
+        starts = list(range(0, len(self), batch_size))
+        if len(starts) > 1 and starts[-1] == len(self) - 1:
+            starts.pop()
+        yield from (order[start:end] for start, end in pairwise([*starts, len(self)]))
+
+    def chunks(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(inputs, labels) of all samples, in their own order."""
+        for start in range(0, len(self), batch_size):
+            rows = torch.arange(start, min(start + batch_size, len(self)), device=self.labels.device)
+            yield self.pick(rows), self.labels[rows]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Split:
-    """N labelled samples."""
+class Split(Samples):
+    """Samples in memory."""
 
     inputs: Tensor
     """(N, *input_shape), uint8 or float32."""
     labels: Tensor
-    """(N,) int64, indices into the task's class names."""
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.inputs.shape[:1] or self.labels.dtype != torch.int64:
@@ -28,44 +77,32 @@ class Split:
         if self.inputs.dtype not in (torch.uint8, torch.float32):
             raise DataError(f"inputs are {self.inputs.dtype} but must be torch.uint8 or torch.float32")
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    @property
+    def row_bytes(self) -> int:
+        """Size of one input."""
+        return self.inputs[:1].nbytes
+
+    def pick(self, rows: Tensor) -> Tensor:
+        """A copy of these rows."""
+        return self.inputs[rows]
+
+    def take(self, rows: Tensor) -> "Split":
+        """A copy of these samples."""
+        rows = rows.to(self.labels.device)
+        return Split(self.inputs[rows], self.labels[rows])
 
     def to(self, device: str | torch.device) -> "Split":
         """The same samples on another device."""
         return Split(self.inputs.to(device), self.labels.to(device))
-
-    def take(self, rows: Tensor) -> "Split":
-        """The samples at these indices, (n,) int64, in their order."""
-        rows = rows.to(self.labels.device)
-        return Split(self.inputs[rows], self.labels[rows])
-
-    def batches(self, batch_size: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(inputs, labels) of all samples once, in an order that depends on (N, seed, epoch) alone.
-
-        A last batch of one sample joins the batch before it: batch statistics of one sample do not exist.
-        """
-        order = permutation(len(self), seed, epoch).to(self.labels.device)
-        starts = list(range(0, len(self), batch_size))
-        if len(starts) > 1 and starts[-1] == len(self) - 1:
-            starts.pop()
-        for start, end in pairwise([*starts, len(self)]):
-            rows = order[start:end]
-            yield self.inputs[rows], self.labels[rows]
-
-    def chunks(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(inputs, labels) of all samples, in their own order."""
-        for start in range(0, len(self), batch_size):
-            yield self.inputs[start : start + batch_size], self.labels[start : start + batch_size]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskData:
     """One task's samples: to train on, to choose by, to report on."""
 
-    train: Split
-    validation: Split
-    test: Split
+    train: Samples
+    validation: Samples
+    test: Samples
 
 
 def permutation(size: int, *key: int) -> Tensor:
@@ -100,7 +137,9 @@ def split_rows(labels: Tensor, config: SplitConfig, *, validation: bool, test: b
     return train, validated, held
 
 
-def split(samples: Split, config: SplitConfig, validation: Split | None = None, test: Split | None = None) -> TaskData:
+def split(
+    samples: Samples, config: SplitConfig, validation: Samples | None = None, test: Samples | None = None
+) -> TaskData:
     """Three splits; those not given are held out of `samples`.
 
     DataError if that leaves one of them empty.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from apd.data.format import TaskInfo
 from apd.data.rows import Chunk, rows_at_once
-from apd.data.splits import Split, TaskData
+from apd.data.splits import Samples, TaskData
 from apd.data.write import write_task
 
 
@@ -29,8 +29,7 @@ class NamedTask:
         return write_task(folder, self.name, splits, self.classes)
 
 
-def split_chunks(split: Split) -> Iterator[Chunk]:
+def split_chunks(split: Samples) -> Iterator[Chunk]:
     """A split's rows as arrays, one row group at a time."""
-    rows = rows_at_once(split.inputs[:1].nbytes)
-    for inputs, labels in split.chunks(rows):
+    for inputs, labels in split.chunks(rows_at_once(split.row_bytes)):
         yield inputs.numpy(), labels.numpy()

@@ -1,12 +1,10 @@
 """A task folder is a task of this stream, or TaskRejected says what is wrong with it and where."""
 
 import numpy as np
-import torch
 
 from apd.config import StreamConfig
 from apd.data.format import METADATA, Folder, TaskInfo, read_info
-from apd.data.rows import Array, Chunk, count_rows, read_rows
-from apd.data.splits import Split, TaskData, split
+from apd.data.rows import Array, Chunk, read_rows
 from apd.errors import TaskRejected
 
 
@@ -21,14 +19,6 @@ def validate_task(folder: Folder, config: StreamConfig) -> TaskInfo:
     check_counts(info, counts)
     _check_enough_to_hold_out(info, counts["train"])
     return info
-
-
-def load_task(folder: Folder, config: StreamConfig) -> TaskData:
-    """The samples of a validated task folder, in memory; splits that it lacks are held out of train."""
-    info = read_info(folder)
-    check_fits(info, config)
-    loaded = {name: _load_split(folder, info, name) for name in info.files}
-    return split(loaded["train"], config.split, loaded.get("validation"), loaded.get("test"))
 
 
 def check_fits(info: TaskInfo, config: StreamConfig) -> None:
@@ -87,16 +77,3 @@ def _count_labels(folder: Folder, info: TaskInfo, name: str) -> Array:
         counts += np.bincount(labels, minlength=len(counts))
         first += len(labels)
     return counts
-
-
-def _load_split(folder: Folder, info: TaskInfo, name: str) -> Split:
-    rows = count_rows(folder, info, name)
-    dtype = torch.uint8 if info.input_dtype == "uint8" else torch.float32
-    inputs, labels = torch.empty((rows, *info.input_shape), dtype=dtype), torch.empty(rows, dtype=torch.int64)
-    first = 0
-    for chunk_inputs, chunk_labels in read_rows(folder, info, name):
-        last = first + len(chunk_labels)
-        inputs.numpy()[first:last] = chunk_inputs
-        labels.numpy()[first:last] = chunk_labels
-        first = last
-    return Split(inputs, labels)
