@@ -19,10 +19,11 @@ from torch.nn import functional
 
 from apd.adam import Adam, Group
 from apd.config import LearningConfig, to_json
-from apd.data import Samples, TaskData
+from apd.data import Samples, Split, TaskData
 from apd.errors import StateError
 from apd.networks import Network
 from apd.state import Snapshot, Tensors
+from apd.team import ALONE, Team
 
 LAST_EPOCHS = 5
 """Where no budget says when the support is final, the best of so many last epochs is kept (the paper's protocol)."""
@@ -56,13 +57,29 @@ def bare_logits(network: Network, tensors: Tensors, inputs: Tensor, batch_size: 
     return torch.cat([network.forward(there, chunk, training=False) for chunk in chunks])
 
 
-@torch.no_grad()
 def bare_accuracy(network: Network, tensors: Tensors, split: Samples, batch_size: int = 1000) -> float:
     """As `accuracy`, for the state dict of a bare network."""
-    there, correct = {name: tensor.to(split.labels.device) for name, tensor in tensors.items()}, 0
+    return bare_hits(network, tensors, split, split.labels.device, batch_size) / len(split)
+
+
+@torch.no_grad()
+def bare_hits(network: Network, tensors: Tensors, split: Samples, device: torch.device, batch_size: int = 1000) -> int:
+    """How many samples the state dict of a bare network labels correctly; computed on the device."""
+    there = {name: tensor.to(device) for name, tensor in tensors.items()}
+    correct = torch.zeros((), dtype=torch.int64, device=device)
     for inputs, labels in split.chunks(batch_size):
-        correct += int((network.forward(there, inputs, training=False).argmax(1) == labels).sum())
-    return correct / len(split)
+        logits = network.forward(there, inputs.to(device), training=False)
+        correct += (logits.argmax(1) == labels.to(device)).sum()
+    return int(correct)
+
+
+def resident(samples: Samples, device: torch.device) -> Samples:
+    """The samples on the device, if they take no more than half of its free memory; otherwise where they are."""
+    if device.type != "cuda":
+        return samples.to(device)
+    free, _ = torch.cuda.mem_get_info(device)
+    fits = isinstance(samples, Split) and 2 * len(samples) * samples.row_bytes <= free
+    return samples.to(device) if fits else samples
 
 
 class Loop(ABC):
@@ -81,10 +98,16 @@ class Loop(ABC):
         groups: Sequence[Group],
         buffers: Tensors,
         device: str,
+        team: Team = ALONE,
     ) -> None:
-        """name: of the task, for messages and snapshots. groups: what Adam moves; buffers: what `forward` moves."""
+        """name: of the task, for messages and snapshots. groups: what Adam moves; buffers: what `forward` moves.
+
+        team: those that train the same network on the same data at the same time; every worker has all of the data.
+        """
         self.network, self.name, self.config, self.device = network, name, config, torch.device(device)
-        self._train, self._validation = data.train.to(device), data.validation.to(device)
+        self.team, self._buffers = team, buffers
+        self._train = resident(data.train, self.device)
+        self._validation = resident(data.validation, self.device)
         self._adam = Adam(groups)
         self._live = {key: tensor for group in groups for key, tensor in group.tensors.items()}
         self._live |= labelled("buffer", buffers)
@@ -116,8 +139,9 @@ class Loop(ABC):
             started = time.monotonic()
             self._epoch += 1
             loss, train_accuracy = self._train_epoch()
+            self.team.average(self._buffers)
             penalty, density = self._end_epoch()
-            accuracy = bare_accuracy(self.network, self._network_tensors(), self._validation)
+            accuracy = self._validate()
             self._keep_best(accuracy)
             self._seconds += time.monotonic() - started
             total = self.config.epochs
@@ -128,20 +152,41 @@ class Loop(ABC):
         self._rate = config.learning_rate * config.learning_rate_decay ** (epoch - 1)
         loss, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(config.seed * 1_000_003 + epoch)
-            for inputs, labels in self._train.batches(config.batch_size, config.seed, epoch):
-                batch_loss, logits = self._step(inputs, labels)
-                loss += batch_loss * len(labels)
+            torch.manual_seed(config.seed * 1_000_003 + epoch + 500_009 * self.team.rank)
+            for rows in self._train.batch_rows(config.batch_size, config.seed, epoch):
+                inputs, labels = self._batch(self.team.share(rows))
+                batch_loss, logits = self._step(inputs, labels, len(rows))
+                loss += batch_loss * len(rows)
                 correct += (logits.argmax(1) == labels).sum()
-        return float(loss) / len(self._train), float(correct) / len(self._train)
+        return self.team.sum(float(loss)) / len(self._train), self.team.sum(float(correct)) / len(self._train)
 
-    def _step(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of these rows, on the device."""
+        inputs, labels = self._train.pick(rows), self._train.labels[rows]
+        if inputs.device.type == self.device.type:
+            return inputs, labels
+        # from pinned memory the copy runs beside what the device computes
+        pinned = inputs.pin_memory(), labels.pin_memory()
+        return pinned[0].to(self.device, non_blocking=True), pinned[1].to(self.device, non_blocking=True)
+
+    def _step(self, inputs: Tensor, labels: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+        """One step on this worker's share of a batch of so many samples; its part of the batch's mean loss, logits."""
         tensors = self._network_tensors()
-        logits = self.network.forward(tensors, inputs, training=True)
-        loss = functional.cross_entropy(logits, labels)
+        with self.team.whole_batch():
+            logits = self.network.forward(tensors, inputs, training=True)
+        loss = functional.cross_entropy(logits, labels, reduction="sum") / batch
+        gradients = self.team.total(by_name(loss, tensors))
         with torch.no_grad():
-            self._update(by_name(loss, tensors))
+            self._update(gradients)
         return loss.detach(), logits.detach()
+
+    def _validate(self) -> float:
+        """Validation accuracy of the parameters as they are; every worker measures its share."""
+        split = self._validation
+        if self.team.size > 1:
+            split = split.take(self.team.share(torch.arange(len(split))))
+        hits = bare_hits(self.network, self._network_tensors(), split, self.device)
+        return self.team.sum(hits) / len(self._validation)
 
     def _keep_best(self, validation_accuracy: float) -> None:
         """Later epochs win ties: they have been refitted for longer."""

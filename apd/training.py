@@ -23,6 +23,7 @@ from apd.objective import delta_price, mask_gradient, penalty, price_gradient, s
 from apd.prox import preconditioned_threshold, soft_threshold
 from apd.pruning import Schedule, largest
 from apd.state import Arrival, Learned, Snapshot, Sparse, TaskState, Tensors
+from apd.team import ALONE, Team
 
 __all__ = ["Fit", "Progress", "Snapshot", "accuracy", "predict_logits"]
 
@@ -54,8 +55,9 @@ class Fit(Loop):
         config: LearningConfig,
         *,
         device: str = "cpu",
+        team: Team = ALONE,
     ) -> None:
-        """data: at least one training sample. device: where to train; results are on the CPU."""
+        """data: at least one training sample. device: where to train; results are on the CPU. team: as for `Loop`."""
         spec, parameters = network.spec(classes), trainable(network, classes)
         there = {key: tensor.to(device) for key, tensor in network.initial(classes, config.seed).items()}
         self._arrival, self._size = arrival, spec.size
@@ -75,7 +77,7 @@ class Fit(Loop):
             Group(labelled("mask_logits", self._logits), config.weight_decay),
             Group(labelled("private", self._private)),
         )
-        super().__init__(network, name, data, config, groups, self._buffers, device)
+        super().__init__(network, name, data, config, groups, self._buffers, device, team)
 
     @torch.no_grad()
     def _network_tensors(self) -> dict[str, Tensor]:

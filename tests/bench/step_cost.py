@@ -50,13 +50,13 @@ def contestants() -> dict[str, Callable[[], None]]:
 
     def ours(arrived: Arrival, **settings: float | None) -> Callable[[], None]:
         training = Fit(network, "bench", CLASSES, data, arrived, LearningConfig(**settings))
-        return lambda: training._step(split.inputs, split.labels)
+        return lambda: training._step(split.inputs, split.labels, BATCH)
 
     separate = SeparateNetwork(network, "bench", CLASSES, data, LearningConfig())
     return {
         "torch.optim.Adam, fused": plain(network, split.inputs, split.labels, fused=True),
         "torch.optim.Adam": plain(network, split.inputs, split.labels, fused=False),
-        "separate network": lambda: separate._step(split.inputs, split.labels),
+        "separate network": lambda: separate._step(split.inputs, split.labels, BATCH),
         "APD, first task": ours(FIRST),
         "APD, t = 2": ours(arrival(network, 1)),
         "APD, t = 200": ours(arrival(network, 199)),
