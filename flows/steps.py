@@ -90,10 +90,17 @@ def decide_base(url: str, name: str) -> int:
 
 @step("train", retries=4, delay=5)
 def train(url: str, name: str, base: int) -> Candidate | None:
-    """Train a task on a Ray actor; None when the head has it. Every epoch goes to the log and the progress bar."""
+    """Train a task on a Ray actor; None when the head has it. Every epoch goes to the log and the progress bar.
+
+    What an earlier run trained on this base, and died before it could commit it, is not trained again.
+    """
     stream = Stream.open(url)
     if stream.head().has(name):
         return None
+    trained = stream.load_candidate(name)
+    if trained is not None and trained.base == base:
+        get_run_logger().info("%s is trained already; only its commit is missing", name)
+        return trained
     metrics.waiting(stream.name, len(stream.inbox.waiting()))
     work = actors.events(actors.Trainer, "learn", stream.url, name, base, resources=stream.config.resources)
     with contextlib.closing(work):

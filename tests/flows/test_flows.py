@@ -7,6 +7,7 @@ import pytest
 import torch
 from prefect.client.orchestration import get_client
 
+from apd.actors import Trainer
 from apd.decomposition import bare_state
 from apd.errors import ApdError, UnknownTask
 from apd.store import Stream
@@ -94,6 +95,15 @@ def test_a_run_that_died_before_its_commit_commits_the_same_parameters(learned: 
     stream = rewound(copy(learned, tmp_path / "died"), versions=2)
     assert learn(stream.url, THIRD) == 3
     assert bits(stream) == {entry.name: entry.theta_key for entry in learned.version(3).entries}
+
+
+def test_a_run_that_died_between_training_and_commit_does_not_train_again(engines: None, tmp_path: Path):
+    stream = create(tmp_path / "trained")
+    submit(stream, 0)
+    ingest(stream.url)
+    *_, candidate = Trainer(stream.url).learn(FIRST, stream.begin_attempt(FIRST, 0))
+    assert learn(stream.url, FIRST) == 1
+    assert stream.head().commit_id == candidate.commit_id
 
 
 def test_a_run_that_died_before_its_consolidation_makes_up_for_it(learned: Stream, tmp_path: Path):
