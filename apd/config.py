@@ -150,13 +150,42 @@ class ConsolidationConfig:
     max_accuracy_drop: float = 0.01
     """A consolidation that costs any task more validation accuracy than this is refused and kept aside."""
 
+    tries: int = 3
+    """A refused consolidation is tried again with a third of the tolerance, until there were so many."""
+
+    @property
+    def tolerances(self) -> tuple[float, ...]:
+        """Of each try, the largest first."""
+        return tuple(dict.fromkeys(self.tolerance / 3**number for number in range(self.tries)))
+
     def __post_init__(self) -> None:
         require(self.consolidate_every >= 2, "consolidation.consolidate_every", self.consolidate_every, ">= 2")
         require(self.clusters_per_round >= 1, "consolidation.clusters_per_round", self.clusters_per_round, ">= 1")
         require(self.tolerance >= 0, "consolidation.tolerance", self.tolerance, ">= 0")
         require(self.least_saving >= 1, "consolidation.least_saving", self.least_saving, ">= 1")
+        require(self.tries >= 1, "consolidation.tries", self.tries, ">= 1")
         drop = self.max_accuracy_drop
         require(0 <= drop <= 1, "consolidation.max_accuracy_drop", drop, "in [0, 1]")
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptanceConfig:
+    """What a trained task has to reach on its validation data before a version may have it.
+
+    One that does not is refused: no version is made, and what was trained is kept aside until somebody decides.
+    """
+
+    min_accuracy: float | None = None
+    """Least validation accuracy, in [0, 1]; null: none is demanded."""
+
+    min_gain: float | None = None
+    """Least validation accuracy beyond that of always answering the class that training has most of, in [0, 1]; 0.2
+    means 20 points better than that; null: none is demanded."""
+
+    def __post_init__(self) -> None:
+        for name in ("min_accuracy", "min_gain"):
+            value = getattr(self, name)
+            require(value is None or 0 <= value <= 1, f"acceptance.{name}", value, "in [0, 1] or null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +255,7 @@ class StreamConfig:
 
     network: NetworkConfig = NetworkConfig()
     learning: LearningConfig = LearningConfig()
+    acceptance: AcceptanceConfig = AcceptanceConfig()
     consolidation: ConsolidationConfig = ConsolidationConfig()
     split: SplitConfig = SplitConfig()
     resources: ResourceConfig = ResourceConfig()

@@ -4,6 +4,7 @@
     ├── ConfigError            a setting is unknown, out of range or contradicts another
     ├── DataError              labelled data cannot be read or used
     │   └── TaskRejected       a task folder breaks the task format; the stream goes on without it
+    ├── TaskRefused            a trained task stays below what the stream demands
     ├── StateError             sigma, masks or taus do not fit each other or the network
     │   └── ShapeMismatch      a tensor's shape is not the network's
     ├── UnknownTask            no task of that name in that version
@@ -37,6 +38,10 @@ class DataError(ApdError):
 
 class TaskRejected(DataError):
     """A task folder breaks the task format; the stream goes on without it."""
+
+
+class TaskRefused(ApdError):
+    """A trained task stays below what the stream demands; it was kept aside."""
 
 
 class StateError(ApdError):

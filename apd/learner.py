@@ -15,7 +15,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from apd.config import (
+    AcceptanceConfig,
     ConsolidationConfig,
     Dtype,
     LearningConfig,
@@ -38,11 +39,12 @@ from apd.data import LocalFolder, TaskData, load_task, validate_task
 from apd.data.packing import pack_arrays, pack_dataset
 from apd.data.packing.arrays import as_array, as_inputs
 from apd.decomposition import bare_state
-from apd.errors import ConfigError, DataError, StateError
+from apd.errors import ConfigError, DataError, StateError, TaskRefused, UnknownTask
+from apd.metrics import most_frequent
 from apd.networks import from_config, of_module
-from apd.overview import is_due, reasons_to_refuse
+from apd.overview import accuracies_before_and_after, is_due, reasons_to_refuse, shortfalls
 from apd.state import Consolidation, Learned, Shape, TaskState
-from apd.store import Stream, TaskEntry, Version
+from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
 from apd.store.transfer import copy_stream
 from apd.training import Fit, Progress, accuracy, predict_logits
 
@@ -54,6 +56,7 @@ Labelled = tuple[Any, Any] | Dataset[Any]
 
 SETTINGS: Mapping[str, type] = {
     "learning": LearningConfig,
+    "acceptance": AcceptanceConfig,
     "consolidation": ConsolidationConfig,
     "split": SplitConfig,
 }
@@ -95,7 +98,8 @@ class Learner:
 
         network: your own, or the configuration of a built-in one. input_shape: of one input, channels first.
         input_dtype: float32 inputs are taken as they are, uint8 ones are divided by 255. device: where to train.
-        settings: fields of LearningConfig, ConsolidationConfig and SplitConfig; `seed` is that of training and split.
+        settings: fields of LearningConfig, AcceptanceConfig, ConsolidationConfig and SplitConfig; `seed` is that of
+        training and split.
         """
         config = StreamConfig(tuple(input_shape), input_dtype, _described(network), **_parts(settings))
         home = tempfile.mkdtemp(prefix="apd-")
@@ -149,7 +153,8 @@ class Learner:
 
         task: lowercase letters, digits, '.', '_' and '-'. data, validation, test: all of one kind; what is not given is
         held out of `data`. Labels are class numbers or, in arrays, class names as well. classes: names in label order.
-        The data is kept with the stream. Raises DataError when it cannot be used, or the name is taken.
+        The data is kept with the stream. Raises DataError when it cannot be used, or the name is taken; TaskRefused
+        when the task stays below `min_accuracy` or `min_gain`, and `accept` learns it anyway.
         """
         started, head = time.monotonic(), self.stream.head()
         if head.has(task):
@@ -163,15 +168,33 @@ class Learner:
             self.stream.inbox.accept(self.stream.inbox.submit(folder), info)
         accuracies = self._measure(learned.task, samples)
         seconds = time.monotonic() - started
-        candidate = self.stream.write_candidate(
-            learned, base=head, info=info, metrics={**accuracies, "seconds": seconds}
-        )
-        self.stream.commit_candidate(candidate)
+        metrics = {**accuracies, "baseline": most_frequent(samples), "seconds": seconds}
+        candidate = self.stream.write_candidate(learned, base=head, info=info, metrics=metrics)
         self.stream.evaluations.put(candidate.entry.theta_key, accuracies)
+        reasons = shortfalls(self.stream, candidate)
+        if reasons:
+            self.stream.refusals.keep_task(candidate, reasons)
+            raise TaskRefused(f"{'; '.join(reasons)}. `accept({task!r})` learns it anyway")
+        return self._commit(candidate)
+
+    def accept(self, task: str) -> Result:
+        """Learn a refused task anyway, from what was trained. Raises UnknownTask when none of that name was refused."""
+        refusal = self.stream.refusals.task(task)
+        if refusal is None:
+            raise UnknownTask(f"no task {task!r} was refused in {self.stream.url}")
+        return self._commit(refusal.candidate)
+
+    def _commit(self, candidate: Candidate) -> Result:
+        entry = self.stream.commit_candidate(candidate).entry(candidate.task)
         if is_due(self.stream):
             self.consolidate()
-        capacity = candidate.entry.tau_nnz / self._network.spec(len(info.classes)).size
-        return Result(task, info.classes, capacity=capacity, seconds=seconds, **accuracies)
+        return Result(
+            entry.name,
+            entry.classes,
+            **self._evaluation(candidate.entry),
+            capacity=entry.tau_nnz / self._network.spec(len(entry.classes)).size,
+            seconds=entry.seconds or 0.0,
+        )
 
     def _fit(
         self,
@@ -225,24 +248,32 @@ class Learner:
     def consolidate(self) -> Consolidation | None:
         """Put all tasks on one sigma and cluster their taus; `learn` does so every s tasks.
 
-        None, and nothing changes, when a task would lose more validation accuracy than `max_accuracy_drop`. Raises
-        StateError without tasks.
+        Where a task would lose more validation accuracy than `max_accuracy_drop`, it is tried again with a third of the
+        tolerance. None, and nothing changes, when every try was refused. Raises StateError without tasks.
         """
         stream, head = self.stream, self.stream.head()
         if head.sigma is None:
             raise StateError("nothing was learned yet: there is nothing to consolidate")
         tasks, sigma = [stream.load_entry(entry) for entry in head.entries], stream.load_sigma(head.sigma)
-        config = stream.config
-        outcome = consolidate(tasks, sigma, stream.clustering(head), config.consolidation, config.learning.seed)
-        proposal = stream.write_consolidation(outcome, base=head)
+        settings, seed = stream.config.consolidation, stream.config.learning.seed
+        for tolerance in settings.tolerances:
+            wanted = replace(settings, tolerance=tolerance)
+            outcome = consolidate(tasks, sigma, stream.clustering(head), wanted, seed)
+            proposal = stream.write_consolidation(outcome, base=head)
+            if self._passes(head, proposal):
+                stream.commit_consolidation(proposal)
+                return outcome
+        return None
+
+    def _passes(self, head: Version, proposal: Proposal) -> bool:
+        """Whether the gate lets the proposal become the head; a refused one is kept aside."""
         for entry in (*head.entries, *proposal.entries):
             self._evaluation(entry)
-        reasons = reasons_to_refuse(stream, proposal)
+        reasons = reasons_to_refuse(self.stream, proposal)
         if reasons:
-            stream.set_aside(proposal, reasons)
-            return None
-        stream.commit_consolidation(proposal)
-        return outcome
+            accuracies = accuracies_before_and_after(self.stream, proposal)
+            self.stream.refusals.keep_consolidation(proposal, reasons, accuracies)
+        return not reasons
 
     def forget(self, task: str) -> None:
         """Remove a task, with its data, from every version; the others keep every bit. Raises UnknownTask."""

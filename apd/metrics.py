@@ -7,8 +7,10 @@ task j was not yet learned.
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from apd.data import TaskData
 from apd.errors import StateError
 from apd.state import TaskState, Tensors
 
@@ -41,6 +43,12 @@ def forward_transfer(matrix: Matrix, separate: Sequence[float]) -> float:
     """
     gain = np.diagonal(matrix) - np.asarray(separate, dtype=np.float64)
     return float(gain[1:].mean()) if len(gain) > 1 else 0.0
+
+
+def most_frequent(data: TaskData) -> float:
+    """Validation accuracy, in [0, 1], of always answering the class that the training split has most of."""
+    answer = torch.mode(data.train.labels).values
+    return float((data.validation.labels == answer).double().mean())
 
 
 def order_disparity(final: Matrix) -> Matrix:

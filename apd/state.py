@@ -215,6 +215,8 @@ class Consolidation:
     """The sigma from which the next task starts."""
     clustering: Clustering
     """Hand it to the next consolidation."""
+    tolerance: float
+    """Largest spread of taus that was shared."""
     tau_stored: int
     """Non-zeros of all taus as they were given, each relative to its own sigma."""
     sigma_moved: int

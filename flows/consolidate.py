@@ -1,29 +1,30 @@
 """`consolidate`: taus that resemble each other become shared parameters of a cluster."""
 
-from typing import cast
-
 from prefect import flow
-from prefect.states import Completed
 
 from apd.actors import cluster
 from apd.errors import AlreadyExists
 from apd.overview import is_due
-from apd.store import Proposal, Stream
-from flows import steps
+from apd.store import Proposal, Stream, Version
+from flows import gates, steps
 from flows.names import run_name
 from flows.runs import label, name_version
 
 
 @flow(flow_run_name=run_name)
-def consolidate(stream: str, only_if_due: bool = False) -> int | None:
+def consolidate(stream: str, only_if_due: bool = False, publish: bool = True) -> int | None:
     """Cluster the taus, measure what that does, and make it the head unless a task loses more than the stream allows.
+
+    Where a task would, it is tried again with a third of the tolerance. When every try was refused the head stays, and
+    the run ends as Refused.
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
         only_if_due: do nothing unless `consolidate_every` tasks were learned since the last consolidation.
+        publish: write the report of the new version.
 
     Returns:
-        Number of the new version; None when nothing was due or the consolidation was refused.
+        Number of the new version; None when nothing was due or every try was refused.
     """
     label(stream)
     while True:
@@ -32,20 +33,25 @@ def consolidate(stream: str, only_if_due: bool = False) -> int | None:
         if not head.entries or (only_if_due and not is_due(opened)):
             return None
         with cluster(stream):
-            proposal = steps.cluster(stream, head.number)
-            reasons = steps.gate(stream, proposal)
-        if reasons:
-            return _refused(stream, proposal, reasons)
+            proposal = _first_that_passes(opened, head)
+        if proposal is None:
+            return gates.refused(gates.refuse_consolidation(stream, head.number))  # type: ignore[no-any-return]
         try:
             version = steps.commit_consolidation(stream, proposal)
         except AlreadyExists:
             continue  # another version came first; there is a new head to consolidate
         name_version(version)
-        steps.show_accuracy(stream, version)
+        if publish:
+            steps.publish_report(stream, version)
+        else:
+            steps.show_version(stream, version)
         return version
 
 
-def _refused(stream: str, proposal: Proposal, reasons: list[str]) -> int | None:
-    """End the run in a state that says so: the proposal is kept aside, the head stays."""
-    steps.set_aside(stream, proposal, reasons)
-    return cast("int | None", Completed(name="Refused", message="; ".join(reasons)))
+def _first_that_passes(stream: Stream, head: Version) -> Proposal | None:
+    """The consolidation of the head at the largest tolerance that passes the gate, None if there is none."""
+    for tolerance in stream.config.consolidation.tolerances:
+        proposal = steps.cluster(stream.url, head.number, tolerance)
+        if not gates.gate(stream.url, proposal):
+            return proposal
+    return None

@@ -1,14 +1,15 @@
 """What an operator sees of a stream in Prefect's UI: artifacts whose keys stay the same, so that each has a history.
 
-stream-<name>          a page to open first: what waits, headline figures, all tasks
+stream-<name>          a page to open first: what waits, what needs a decision, headline figures, all tasks
 accuracy-<name>        every task: now, when learned, change; new after every learn and consolidate
-capacity-<name>        size and drift, version by version
+capacity-<name>        size and drift, version by version; new after every learn and consolidate
 clusters-<name>        per layer, which tasks share what
 report-<name>          link to the HTML report
+refused-<name>         what a gate kept out last, and why
 progress-<name>-<task> a bar while a task trains
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from apd.overview.facts import learned_since_consolidation
 from apd.report import formats
 from apd.report.content import Report
 from apd.report.tables import escape, markdown
-from apd.store import Stream, Version
+from apd.store import Candidate, RefusedConsolidation, Stream, Version
 from flows.names import artifact_key
 
 Row = dict[str, Any]
@@ -58,12 +59,21 @@ def show_accuracy(stream: Stream, version: Version) -> None:
     create_table_artifact(table, key=artifact_key("accuracy", stream.name), description=what)
 
 
-def show_report(stream: Stream, report: Report, place: str) -> None:
-    """Everything else about a version, with links to its report."""
+def show_capacity(stream: Stream, growth: overview.Growth) -> None:
+    """The table of capacity and drift."""
+    what = (
+        "Capacity: non-zeros as a share of one network. Change: against the version before. "
+        "Drift: what a consolidation moved a parameter by at most."
+    )
+    create_table_artifact(capacity_rows(growth), key=artifact_key("capacity", stream.name), description=what)
+
+
+def show_report(stream: Stream, version: Version, report: Report, place: str) -> None:
+    """Everything about a version, with links to its report."""
     name = stream.name
     create_markdown_artifact(stream_page(stream, report, place), key=artifact_key("stream", name))
-    what = "Capacity: non-zeros as a share of one network. Drift: what a consolidation moved a parameter by at most."
-    create_table_artifact(capacity_rows(report), key=artifact_key("capacity", name), description=what)
+    show_accuracy(stream, version)
+    show_capacity(stream, overview.Growth(report.capacity, report.consolidations))
     what = f"Tasks that share parameters, layer by layer, version {report.version}."
     create_table_artifact(cluster_rows(report), key=artifact_key("clusters", name), description=what)
     link = place if "://" in place else f"file://{place}"
@@ -78,19 +88,21 @@ def accuracy_row(row: Mapping[str, Any]) -> Row:
     return {"task": row["task"], **figures, "change": formats.change(change)}
 
 
-def capacity_rows(report: Report) -> list[Row]:
+def capacity_rows(growth: overview.Growth) -> list[Row]:
     """One row per version that changed the model."""
-    drift = {one.version: one.largest_move for one in report.consolidations if one.accepted}
+    drift = {one.version: one.largest_move for one in growth.consolidations if one.accepted}
+    before = [None, *(point.paper_capacity for point in growth.capacity)]
     return [
         {
             "version": point.version,
             "made by": point.kind,
             "tasks": point.tasks,
             "capacity": formats.percent(point.paper_capacity),
+            "change": formats.change(None if last is None else point.paper_capacity - last),
             "stored": formats.size(point.bytes),
             "drift": formats.magnitude(drift.get(point.version)),
         }
-        for point in report.capacity
+        for last, point in zip(before, growth.capacity, strict=False)
     ]
 
 
@@ -113,16 +125,62 @@ def cluster_rows(report: Report) -> list[Row]:
 
 def stream_page(stream: Stream, report: Report, place: str) -> str:
     """The page an operator opens first: what needs a look, then what there is."""
+    lines = [f"# {escape(report.stream)}", "", *_to_do(stream), "", *_links(stream, report, place), "", ""]
+    return "\n".join(lines) + markdown(report)
+
+
+def _to_do(stream: Stream) -> list[str]:
     learned = learned_since_consolidation(stream, stream.head())
     left = stream.config.consolidation.consolidate_every - learned
     due = "now" if left <= 0 else f"after {left} more task{'s' if left > 1 else ''}"
-    lines = [
-        f"# {escape(report.stream)}",
-        "",
+    refused = [row for row in overview.arrivals(stream) if row["state"] in ("refused", "rejected")]
+    return [
         f"- waiting to be learned: **{len(stream.inbox.waiting())}**",
-        f"- next consolidation: {due}",
-        f"- report: `{place}`",
-        "",
-        "",
+        *(f"- **{row['state']}**: {escape(row['task'])}: {escape(row['note'])}" for row in refused),
+        f"- next consolidation: {due}" if stream.config.learning.variant == "apd2" else "- next consolidation: never",
     ]
-    return "\n".join(lines) + markdown(report)
+
+
+def _links(stream: Stream, report: Report, place: str) -> list[str]:
+    """The newest of each artifact, and where report and version are."""
+    tables = (("accuracy", "accuracy"), ("capacity", "capacity and drift"), ("clusters", "clusters"))
+    shown = [f"[{name}](/artifacts/key/{artifact_key(kind, stream.name)})" for kind, name in tables]
+    manifest = stream.history.where(report.version)
+    return [f"- history: {', '.join(shown)}", f"- report: `{place}`", f"- version {report.version}: `{manifest}`"]
+
+
+def show_refused_task(stream: Stream, candidate: Candidate, reasons: Sequence[str], place: str) -> None:
+    """What a task fell short of, and how to go on."""
+    name, entry = escape(candidate.task), candidate.entry
+    rows = (
+        ("validation accuracy", formats.percent(entry.validation_accuracy)),
+        ("always its most frequent class", formats.percent(entry.baseline)),
+        ("test accuracy", formats.percent(entry.test_accuracy)),
+        ("trained on version", str(candidate.base)),
+    )
+    lines = [f"# {name} was refused", "", *(f"- {escape(reason)}" for reason in reasons), ""]
+    lines += ["| | |", "|:--|--:|", *(f"| {fact} | {value} |" for fact, value in rows), ""]
+    lines += [
+        "The head stays as it is; other tasks go on being learned. To go on with this one, start `learn/manual` with "
+        f"task `{candidate.task}` and *if refused* set to `accept` or `train again`; or `apd accept {candidate.task}`, "
+        f"`apd retry {candidate.task}`.",
+        "",
+        f"Kept in `{place}`.",
+    ]
+    create_markdown_artifact("\n".join(lines), key=artifact_key("refused", stream.name))
+
+
+def show_refused_consolidation(stream: Stream, refusals: Sequence[RefusedConsolidation]) -> str:
+    """What each tolerance would have cost every task; returns where the refusals are kept."""
+    base, place = refusals[-1].base, stream.refusals.place(refusals[-1].base)
+    tolerances = [formats.magnitude(one.details["tolerance"]) for one in refusals]
+    lines = [f"# Consolidation of version {base} was refused", ""]
+    lines += [f"- {escape(reason)}" for reason in refusals[-1].reasons]
+    lines += ["", "Validation accuracy in %, as it is and at each tolerance that was tried:", ""]
+    lines += ["| task | now | " + " | ".join(tolerances) + " |", "|:--|--:|" + "--:|" * len(tolerances)]
+    for task, (now, _) in refusals[-1].accuracies.items():
+        after = (formats.hundredths(one.accuracies[task][1]) for one in refusals)
+        lines.append(f"| {escape(task)} | {formats.hundredths(now)} | " + " | ".join(after) + " |")
+    lines += ["", f"The head stays as it is; the next try comes after the next task. Kept in `{place}`."]
+    create_markdown_artifact("\n".join(lines), key=artifact_key("refused", stream.name))
+    return place

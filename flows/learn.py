@@ -1,35 +1,56 @@
 """`learn`: one arrival becomes part of the model."""
 
+from typing import Literal
+
 from prefect import flow
 
 from apd.actors import cluster
-from flows import steps
+from apd.store import Candidate
+from flows import gates, steps
 from flows.names import run_name
 from flows.runs import label, name_version
 
+IfRefused = Literal["leave", "accept", "train again"]
+
 
 @flow(flow_run_name=run_name)
-def learn(stream: str, task: str) -> int | None:
+def learn(stream: str, task: str, if_refused: IfRefused = "leave") -> int | None:
     """Train one accepted task on a Ray actor, commit it as a new version and measure what is new in it.
 
-    Running it again, or twice at the same time, changes nothing: a task is learned once.
+    Running it again, or twice at the same time, changes nothing: a task is learned once. A task below what the stream
+    demands of one (its `acceptance` settings) is refused: it is kept aside, and the run ends as Refused.
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
         task: name of an accepted task.
+        if_refused: what to do with a task below what the stream demands: leave it aside, accept it as it was trained,
+            or train it again on the newest version.
 
     Returns:
-        Number of the new version; None when the task had been learned before.
+        Number of the new version; None when the task had been learned before, or was refused.
     """
     label(stream, task)
+    if if_refused == "train again":
+        gates.withdraw(stream, task)
+    known = gates.look_up(stream, task)
+    if known and if_refused == "leave":
+        return gates.refused(known.reasons)  # type: ignore[no-any-return]
     with cluster(stream):
-        steps.check_cluster(stream)
-        candidate = steps.train(stream, task, steps.decide_base(stream, task))
+        candidate = known.candidate if known else _trained(stream, task)
         if candidate is None:
             return None
+        reasons = [] if if_refused == "accept" else gates.check_task(stream, candidate)
+        if reasons:
+            return gates.refused(reasons)  # type: ignore[no-any-return]
         version = steps.commit(stream, candidate)
         name_version(version)
         steps.evaluate(stream, version, again=False, task=task)
-        steps.show_accuracy(stream, version)
+        steps.publish_report(stream, version)
         steps.announce_when_due(stream)
     return version
+
+
+def _trained(stream: str, task: str) -> Candidate | None:
+    """What training comes to; None when the head has the task."""
+    steps.check_cluster(stream)
+    return steps.train(stream, task, steps.decide_base(stream, task))

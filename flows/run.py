@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import cast
 
 from prefect import flow, get_run_logger
@@ -12,7 +13,7 @@ from apd.actors import cluster
 from apd.config import require
 from apd.errors import ApdError
 from apd.store import Candidate, Stream
-from flows import steps
+from flows import gates, steps
 from flows.consolidate import consolidate
 from flows.ingest import ingest
 from flows.names import run_name
@@ -26,11 +27,12 @@ Training = PrefectFuture[Candidate | None]
 def run(stream: str, publish: bool = True, max_parallel: int | None = None) -> list[str]:
     """Ingest what lies in the inbox, learn what waits, consolidate when it is due, write the report.
 
-    A task that cannot be learned does not hold up the others; it stays waiting, and the flow fails at its end.
+    A task that cannot be learned does not hold up the others; it stays waiting, and the flow fails at its end. One
+    below what the stream demands is kept aside, and the flow ends as Refused.
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
-        publish: write the report when something was learned.
+        publish: write the report when something was learned or refused.
         max_parallel: tasks that train at the same time; not given: what the stream's resources say.
 
     Returns:
@@ -46,32 +48,55 @@ def run(stream: str, publish: bool = True, max_parallel: int | None = None) -> l
         return []
     with cluster(stream):
         steps.check_cluster(stream)
-        learned, failed = learn_all(stream, waiting, max_parallel)
-    if learned and publish:
+        outcome = learn_all(stream, waiting, max_parallel, publish)
+    if (outcome.learned or outcome.refused) and publish:
         report(stream)
-    if failed:
-        raise ApdError("not learned, still waiting: " + "; ".join(f"{task} ({why})" for task, why in failed.items()))
-    return learned
+    if outcome.failed:
+        failed = (f"{task} ({why})" for task, why in outcome.failed.items())
+        raise ApdError("not learned, still waiting: " + "; ".join(failed))
+    return gates.refused(outcome.refused, outcome.learned) if outcome.refused else outcome.learned
 
 
-def learn_all(stream: str, waiting: Sequence[str], max_parallel: int | None) -> tuple[list[str], dict[str, str]]:
-    """Learn these tasks; returns the names of those learned, and why others were not."""
-    learned, failed = [], {}
-    consolidate_if_due(stream)  # where an interrupted run left off
+@dataclass(slots=True)
+class Outcome:
+    """What became of the tasks that waited."""
+
+    learned: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """Why, of tasks below what the stream demands."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why, by task."""
+
+
+def learn_all(stream: str, waiting: Sequence[str], max_parallel: int | None, publish: bool) -> Outcome:
+    """Learn these tasks, one commit after another."""
+    outcome = Outcome()
+    consolidate_if_due(stream, publish)  # where an interrupted run left off
     for task, training in trainings(stream, waiting, max_parallel):
         try:
-            candidate = training.result()
-            version = steps.commit(stream, candidate) if candidate else None
+            learned = _take_in(stream, training.result(), outcome)
         except ApdError as error:
             get_run_logger().error("%s was not learned: %s", task, error)
-            failed[task] = str(error)
+            outcome.failed[task] = str(error)
             continue
-        if version is not None:
-            learned.append(task)
-            steps.evaluate(stream, version, again=False, task=task)
-            steps.show_accuracy(stream, version)
-            consolidate_if_due(stream)
-    return learned, failed
+        if learned:
+            consolidate_if_due(stream, publish)
+    return outcome
+
+
+def _take_in(stream: str, candidate: Candidate | None, outcome: Outcome) -> bool:
+    """Make a trained task part of the model unless it is refused; False when there is no new version."""
+    if candidate is None:
+        return False
+    reasons = gates.check_task(stream, candidate)
+    if reasons:
+        outcome.refused += reasons
+        return False
+    version = steps.commit(stream, candidate)
+    outcome.learned.append(candidate.task)
+    steps.evaluate(stream, version, again=False, task=candidate.task)
+    steps.show_version(stream, version)
+    return True
 
 
 def trainings(stream: str, waiting: Sequence[str], max_parallel: int | None) -> Iterator[tuple[str, Training]]:
@@ -91,7 +116,7 @@ def trainings(stream: str, waiting: Sequence[str], max_parallel: int | None) -> 
         yield running.popleft()
 
 
-def consolidate_if_due(stream: str) -> None:
+def consolidate_if_due(stream: str, publish: bool) -> None:
     """Consolidate when enough tasks were learned since the last time."""
     if overview.is_due(Stream.open(stream)):
-        consolidate(stream)
+        consolidate(stream, publish=publish)

@@ -134,7 +134,8 @@ def commit(url: str, candidate: Candidate) -> int:
     stream.clear_attempt(candidate.task)
     metrics.waiting(stream.name, len(stream.inbox.waiting()))
     get_run_logger().info("committed %s as version %d", candidate.task, version.number)
-    events.tell(events.LEARNED, url, task=candidate.task, version=version.number)
+    accuracy = candidate.entry.test_accuracy
+    events.tell(events.LEARNED, url, task=candidate.task, version=version.number, accuracy=accuracy)
     return version.number
 
 
@@ -168,20 +169,13 @@ def measure(stream: Stream, entries: tuple[TaskEntry, ...], again: bool) -> list
 
 
 @step("cluster", retries=4, delay=5)
-def cluster(url: str, version: int) -> Proposal:
+def cluster(url: str, version: int, tolerance: float) -> Proposal:
     """Cluster the taus of a version on a Ray actor; the proposal is in the store, not yet part of a version."""
     stream = Stream.open(url)
-    work = actors.events(actors.Consolidator, "propose", stream.url, version, resources=stream.config.resources)
+    asked = stream.config.resources
+    work = actors.events(actors.Consolidator, "propose", stream.url, version, tolerance, resources=asked)
     proposals: list[Proposal] = list(work)
     return proposals[0]
-
-
-@step("gate", retries=4, delay=5)
-def gate(url: str, proposal: Proposal) -> list[str]:
-    """Measure the proposal and its base; returned are the reasons to refuse it, none when it may become the head."""
-    stream = Stream.open(url)
-    measure(stream, (*stream.version(proposal.base).entries, *proposal.entries), again=False)
-    return overview.reasons_to_refuse(stream, proposal)
 
 
 @step("commit consolidation")
@@ -195,17 +189,6 @@ def commit_consolidation(url: str, proposal: Proposal) -> int:
     return version.number
 
 
-@step("set aside")
-def set_aside(url: str, proposal: Proposal, reasons: list[str]) -> None:
-    """Keep a refused proposal with its reasons; the head stays as it is."""
-    place = Stream.open(url).set_aside(proposal, reasons)
-    log = get_run_logger()
-    for reason in reasons:
-        log.error("consolidation refused: %s", reason)
-    log.error("the head stays; the refused proposal is kept in %s", place)
-    events.tell(events.REFUSED, url, reasons=reasons, report=place)
-
-
 @step("forget task")
 def forget_task(url: str, name: str) -> Version:
     """A version without the task; the store checks that every other record is untouched."""
@@ -214,19 +197,21 @@ def forget_task(url: str, name: str) -> Version:
     return version
 
 
-@step("show accuracy", retries=6, delay=5)
-def show_accuracy(url: str, version: int) -> None:
-    """The accuracy table of a version in the UI."""
+@step("show version", retries=6, delay=5)
+def show_version(url: str, version: int) -> None:
+    """Accuracy, capacity and drift of a version in the UI."""
     stream = Stream.open(url)
     dashboards.show_accuracy(stream, stream.version(version))
+    dashboards.show_capacity(stream, overview.growth(stream, stream.version(version)))
 
 
 @step("publish report", retries=6, delay=5)
 def publish_report(url: str, version: int | None) -> str:
     """Write the HTML report of a version into the store, tables and the stream's page into Prefect; returns its URL."""
     stream = Stream.open(url)
-    content = overview.build_report(stream, stream.head() if version is None else stream.version(version))
+    shown = stream.head() if version is None else stream.version(version)
+    content = overview.build_report(stream, shown)
     place = stream.save_report(content.version, html(content))
-    dashboards.show_report(stream, content, place)
+    dashboards.show_report(stream, shown, content, place)
     get_run_logger().info("report of version %d: %s", content.version, place)
     return place

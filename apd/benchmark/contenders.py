@@ -15,7 +15,7 @@ from apd.decomposition import arrive
 from apd.loop import bare_accuracy
 from apd.metrics import paper_capacity
 from apd.networks import Network
-from apd.state import FIRST, UNCLUSTERED, TaskState, Tensors
+from apd.state import FIRST, UNCLUSTERED, Consolidation, TaskState, Tensors
 from apd.store.footprint import footprint
 from apd.training import Fit, Progress, accuracy
 
@@ -84,14 +84,17 @@ class Additive(Contender):
             self._consolidate()
 
     def _consolidate(self) -> None:
-        """Unless a task loses more validation accuracy than is allowed; then again after the next task."""
-        of = self.setting
-        outcome = consolidate(
-            list(self._tasks.values()), self._sigma, self._clustering, of.consolidation, of.learning.seed
-        )
-        drops = (self._validated(self._tasks[after.name]) - self._validated(after) for after in outcome.tasks)
-        if max(drops) > of.consolidation.max_accuracy_drop:
-            return
+        """At the largest tolerance that costs no task more validation accuracy than is allowed, if there is one."""
+        tasks, settings, seed = list(self._tasks.values()), self.setting.consolidation, self.setting.learning.seed
+        for tolerance in settings.tolerances:
+            wanted = replace(settings, tolerance=tolerance)
+            outcome = consolidate(tasks, self._sigma, self._clustering, wanted, seed)
+            drops = (self._validated(self._tasks[after.name]) - self._validated(after) for after in outcome.tasks)
+            if max(drops) <= settings.max_accuracy_drop:
+                self._adopt(outcome)
+                return
+
+    def _adopt(self, outcome: Consolidation) -> None:
         self._tasks = {after.name: after for after in outcome.tasks}
         self._changes = {name: change + 1 for name, change in self._changes.items()}
         self._arrival = replace(self._arrival, sigma=outcome.sigma)

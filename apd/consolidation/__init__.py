@@ -45,6 +45,7 @@ def consolidate(
         tasks=tuple(_with_parameters(task, row, after) for row, task in enumerate(placed)),
         sigma=single,
         clustering=Clustering(previous.rounds + 1, {name: part.members for name, part in after.items()}),
+        tolerance=config.tolerance,
         tau_stored=sum(tau.nnz for task in tasks for tau in task.tau.values()),
         sigma_moved=moved,
         report={name: report(placed, before[name], after[name]) for name in single},

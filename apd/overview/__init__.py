@@ -1,11 +1,25 @@
 """A stream as people ask about it: reads the store, works nothing out anew that was measured before.
 
-facts       its tasks, its state, whether a consolidation is due, whether one may become the head
+facts       its tasks, its state, whether a consolidation is due
+gates       whether a new task or a consolidation may become the head
 capacity    how large it is, by the paper's count and in bytes
 content     all that its report shows
 """
 
-from apd.overview.content import build_report
-from apd.overview.facts import accuracies, arrivals, is_due, reasons_to_refuse, status, tasks
+from apd.overview.content import Growth, build_report, growth
+from apd.overview.facts import accuracies, arrivals, is_due, status, tasks
+from apd.overview.gates import accuracies_before_and_after, reasons_to_refuse, shortfalls
 
-__all__ = ["accuracies", "arrivals", "build_report", "is_due", "reasons_to_refuse", "status", "tasks"]
+__all__ = [
+    "Growth",
+    "accuracies",
+    "accuracies_before_and_after",
+    "arrivals",
+    "build_report",
+    "growth",
+    "is_due",
+    "reasons_to_refuse",
+    "shortfalls",
+    "status",
+    "tasks",
+]

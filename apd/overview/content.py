@@ -1,6 +1,7 @@
 """All that the report of a version shows, gathered from the store."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,16 @@ from apd.report.content import AccuracyRow, CapacityPoint, ClusterRow, Consolida
 from apd.state import Sparse, Spec, TaskState
 from apd.store import Stream, TaskEntry, Version
 
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What a stream has come to, version by version."""
+
+    capacity: tuple[CapacityPoint, ...]
+    consolidations: tuple[ConsolidationRow, ...]
+    """Refused ones too."""
+
+
 GROWING = ("learn", "consolidate", "prune", "forget")
 """Kinds of versions that change what a task is or which tasks there are."""
 
@@ -23,9 +34,7 @@ GROWING = ("learn", "consolidate", "prune", "forget")
 def build_report(stream: Stream, version: Version) -> Report:
     """Everything about a version: accuracies from what was measured, sizes from what is stored. Empty without tasks."""
     network = from_config(stream.config)
-    specs = {count: network.spec(count) for count in {len(entry.classes) for entry in version.entries}}
-    history = [past for past in stream.log(newest_first=False) if past.number <= version.number and past.entries]
-    history = [past for past in history if past.kind in GROWING]
+    history = _history(stream, version)
     states = [stream.load_task(version, entry.name) for entry in version.entries]
     return Report(
         stream=stream.name,
@@ -36,13 +45,25 @@ def build_report(stream: Stream, version: Version) -> Report:
         network_bytes=_network_bytes(network, version.entries),
         tasks=_task_rows(stream, version.entries, network.spec(2).size),
         accuracy=_accuracy_rows(stream, version.entries, history),
-        capacity=_capacity(stream, history, specs, network),
+        capacity=_capacity(stream, history, network),
         layers=_layers(stream, states, history),
-        consolidations=tuple(_consolidation(stream, past) for past in history if past.kind == "consolidate"),
+        consolidations=_consolidations(stream, history),
         fine_tuning=_fine_tuning(stream, version.entries),
         similarity=_similarity(states),
         settings=_settings(stream),
     )
+
+
+def growth(stream: Stream, version: Version) -> Growth:
+    """How large the stream was at every version up to this one, and what consolidations did to it."""
+    history = _history(stream, version)
+    return Growth(_capacity(stream, history, from_config(stream.config)), _consolidations(stream, history))
+
+
+def _history(stream: Stream, version: Version) -> list[Version]:
+    """The versions up to this one that changed what the tasks are, the oldest first."""
+    past = (past for past in stream.log(newest_first=False) if past.number <= version.number)
+    return [one for one in past if one.entries and one.kind in GROWING]
 
 
 def _network_bytes(network: Network, entries: Sequence[TaskEntry]) -> int:
@@ -98,14 +119,12 @@ def _fine_tuning(stream: Stream, entries: Sequence[TaskEntry]) -> tuple[Accuracy
     return tuple(rows)
 
 
-def _capacity(
-    stream: Stream, history: Sequence[Version], specs: Mapping[int, Spec], network: Network
-) -> tuple[CapacityPoint, ...]:
+def _capacity(stream: Stream, history: Sequence[Version], network: Network) -> tuple[CapacityPoint, ...]:
     """Of every version whose size is known."""
     points = []
+    specs = {count: network.spec(count) for count in {len(entry.classes) for past in history for entry in past.entries}}
     for past in history:
-        counts = {len(entry.classes) for entry in past.entries}
-        found = _size(stream, past, {count: specs.get(count) or network.spec(count) for count in counts})
+        found = _size(stream, past, specs)
         if found is not None:
             points.append(CapacityPoint(past.number, past.kind, len(past.entries), found.paper_capacity, found.bytes))
     return tuple(points)
@@ -151,20 +170,22 @@ def _clusters(states: Sequence[TaskState], name: str, moved: Mapping[str, float]
     )
 
 
-def _consolidation(stream: Stream, version: Version) -> ConsolidationRow:
-    parts = stream.consolidation_report(version)
-    return ConsolidationRow(
-        version=version.number,
-        accepted=True,
-        tasks=len(version.entries),
-        clusters=sum(len(part["members"]) for part in parts.values()),
-        shared_elements=sum(part["local_shared_after"] for part in parts.values()),
-        tau_before=version.details["tau_before"],
-        tau_after=version.details["tau_after"],
-        largest_move=version.details["largest_move"],
-        largest_drop=_largest_drop(stream, version),
-        seconds=None,
-    )
+def _consolidations(stream: Stream, history: Sequence[Version]) -> tuple[ConsolidationRow, ...]:
+    """Those that were committed and those that were refused, by version; a refused one is before what came after it."""
+    made = [past for past in history if past.kind == "consolidate"]
+    rows = [_consolidation(past.number, len(past.entries), past.details, _largest_drop(stream, past)) for past in made]
+    for one in stream.refusals.consolidations():
+        if history and one.base <= history[-1].number:
+            drop = max(before - after for before, after in one.accuracies.values())
+            rows.append(_consolidation(one.base, len(one.accuracies), one.details, drop, accepted=False))
+    return tuple(sorted(rows, key=lambda row: (row.version, row.accepted, -row.tolerance)))
+
+
+def _consolidation(
+    version: int, tasks: int, details: Mapping[str, Any], drop: float | None, *, accepted: bool = True
+) -> ConsolidationRow:
+    facts = {item.name: details[item.name] for item in fields(ConsolidationRow) if item.name in details}
+    return ConsolidationRow(version=version, tasks=tasks, accepted=accepted, largest_drop=drop, **facts)
 
 
 def _largest_drop(stream: Stream, version: Version) -> float | None:

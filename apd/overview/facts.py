@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from apd.config import to_json
-from apd.store import Proposal, Stream, TaskEntry, Version
+from apd.store import Stream, TaskEntry, Version
 
 Row = dict[str, Any]
+
+STATES = ("waiting", "submitted", "arriving", "refused", "rejected")
+"""Of tasks that are not learned. Refused: below what the stream demands; rejected: not in the task format."""
 
 
 def tasks(stream: Stream, version: Version) -> list[Row]:
@@ -26,13 +29,19 @@ def tasks(stream: Stream, version: Version) -> list[Row]:
 
 
 def arrivals(stream: Stream) -> list[Row]:
-    """One row per task that is not learned: waiting to be, in the inbox, still being written there, or rejected."""
+    """One row per task that is not learned: waiting, in the inbox, still being written there, refused, or rejected."""
     inbox = stream.inbox
     waiting = [_row(one.task, "waiting", f"arrival {one.number}") for one in inbox.waiting()]
     submitted = [_row(folder, "submitted", "in the inbox") for folder in inbox.complete()]
     arriving = [_row(folder, "arriving", "in the inbox, without task.json") for folder in inbox.incomplete()]
+    refused = [_row(one.task, "refused", _why(stream, one.task)) for one in inbox.refused()]
     rejected = [_row(folder, "rejected", reason) for folder, reason in inbox.rejected().items()]
-    return waiting + submitted + arriving + rejected
+    return waiting + submitted + arriving + refused + rejected
+
+
+def _why(stream: Stream, task: str) -> str:
+    refusal = stream.refusals.task(task)
+    return "; ".join(refusal.reasons) if refusal else ""
 
 
 def _row(task: str, state: str, note: str, **learned: Any) -> Row:
@@ -66,7 +75,7 @@ def status(stream: Stream) -> Row:
         "kind": head.kind,
         "created": head.created,
         "tasks": len(head.entries),
-        **{state: states.count(state) for state in ("waiting", "submitted", "arriving", "rejected")},
+        **{state: states.count(state) for state in STATES},
         "average_test_accuracy": sum(known) / len(known) if known else None,
         "tau_non_zeros": sum(entry.tau_nnz for entry in head.entries),
         "task_bytes": sum(entry.bytes for entry in head.entries),
@@ -94,27 +103,12 @@ def _back_from(stream: Stream, head: Version) -> Iterator[Version]:
 def is_due(stream: Stream) -> bool:
     """Whether `consolidate_every` tasks were learned since the last consolidation, and the variant clusters at all.
 
-    A head whose consolidation was refused would only be refused again: the next one is due when it has grown.
+    A head whose consolidation was refused at every tolerance would only be refused again: the next one is due when it
+    has grown.
     """
     if stream.config.learning.variant != "apd2":
         return False
     head = stream.head()
-    grown = learned_since_consolidation(stream, head) >= stream.config.consolidation.consolidate_every
-    return grown and not stream.was_refused(head.number)
-
-
-def reasons_to_refuse(stream: Stream, proposal: Proposal) -> list[str]:
-    """One sentence per task that would lose more validation accuracy than the stream allows."""
-    before = {entry.name: entry for entry in stream.version(proposal.base).entries}
-    limit = stream.config.consolidation.max_accuracy_drop
-    reasons = []
-    for entry in proposal.entries:
-        old = stream.evaluations.get(before[entry.name].theta_key)
-        new = stream.evaluations.get(entry.theta_key)
-        drop = old["validation_accuracy"] - new["validation_accuracy"]
-        if drop > limit:
-            reasons.append(
-                f"{entry.name} would lose {100 * drop:.1f} points of validation accuracy; "
-                f"at most {100 * limit:g} are allowed"
-            )
-    return reasons
+    settings = stream.config.consolidation
+    grown = learned_since_consolidation(stream, head) >= settings.consolidate_every
+    return grown and len(stream.refusals.consolidations(head.number)) < len(settings.tolerances)

@@ -101,6 +101,8 @@ class ConsolidationRow:
     accepted: bool
     """False: it cost some task more than the stream allows, and was kept aside."""
     tasks: int
+    tolerance: float
+    """Largest spread of taus that it shares."""
     clusters: int
     """With two members or more, over all layers."""
     shared_elements: int

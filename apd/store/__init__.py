@@ -6,6 +6,7 @@ blobs, sigmas, records              content-addressed data; sigmas and tasks mad
 manifest, history                   versions and their chain
 proposals, commits, forget          how a version is made
 inbox, attempts, evaluations        what arrives, what is under way, what was measured
+refusals                            what a gate kept out
 marks                               what is gone on purpose, or must stay
 stream                              all of it together
 upkeep                              verify, collect, usage, compare, rollback, fork
@@ -18,12 +19,15 @@ from apd.store.inbox import Inbox, Registration
 from apd.store.manifest import SigmaRef, TaskEntry, Version
 from apd.store.objects import is_local, normal_url, stream_name
 from apd.store.proposals import Candidate, Proposal
+from apd.store.refusals import RefusedConsolidation, RefusedTask
 from apd.store.stream import Stream
 
 __all__ = [
     "Candidate",
     "Inbox",
     "Proposal",
+    "RefusedConsolidation",
+    "RefusedTask",
     "Registration",
     "SigmaRef",
     "Stream",

@@ -100,6 +100,10 @@ class History:
         except AlreadyExists:
             return
 
+    def where(self, number: int) -> str:
+        """Full name of a version's manifest."""
+        return self._objects.where(version_key(number))
+
     def log(self, newest_first: bool = True, limit: int | None = None) -> Iterator[Version]:
         """The versions, at most `limit` of them; read ahead, further and further."""
         count = self.head().number + 1

@@ -27,6 +27,7 @@ from apd.store.history import last_of
 from apd.store.manifest import Version, now
 from apd.store.objects import Objects, check_key, fetch_if_there
 from apd.store.progress import Meter, Progress, unheard
+from apd.store.refusals import Refusals
 
 METADATA = "task.json"
 SETTLED = "settled.json"
@@ -72,6 +73,7 @@ class Inbox:
     def __init__(self, objects: Objects, head: Callable[[], Version]) -> None:
         self._objects = objects
         self._head = head
+        self._refusals = Refusals(objects)
 
     def complete(self) -> list[str]:
         """Folders whose task.json is there, the one completed first first."""
@@ -144,9 +146,25 @@ class Inbox:
         return {key.split("/")[1]: json.loads(self._objects.read(key))["reason"] for key in keys}
 
     def waiting(self) -> list[Registration]:
-        """Accepted tasks that no version has settled, in order of arrival."""
-        head = self._head()
-        return [item for item in self.arrivals(head.watermark + 1) if not head.is_settled(item.number)]
+        """Accepted tasks that no version has settled and no gate has refused, in order of arrival."""
+        return self._unsettled(refused=False)
+
+    def refused(self) -> list[Registration]:
+        """Accepted tasks that were trained and that a gate has refused, in order of arrival."""
+        return self._unsettled(refused=True)
+
+    def _unsettled(self, refused: bool) -> list[Registration]:
+        """Reads the arrivals that no version has settled, and none besides, however many came after them."""
+        known, head = self._refusals.tasks(), self._head()
+        found: list[Registration] = []
+        for number in itertools.count(head.watermark + 1):
+            if head.is_settled(number):
+                continue
+            body = self._arrival(number)
+            if body is None:
+                break
+            found.append(_registration(body, number))
+        return [one for one in found if (one.task in known) == refused]
 
     def arrivals(self, first: int = 1, last: int | None = None) -> Iterator[Registration]:
         """Accepted tasks in order of arrival, from number `first` to `last` or the end."""
@@ -189,6 +207,7 @@ class Inbox:
             return False
         for prefix in (f"tasks/{name}/", f"attempts/{name}/"):
             in_parallel(self._objects.delete, [listed.key for listed in self._objects.list(prefix)])
+        self._refusals.settle(name)
         self._objects.delete(claim_key(name))
         return True
 

@@ -65,8 +65,8 @@ class TaskEntry:
     """When learned, in [0, 1]; None when nobody measured it."""
     test_accuracy: float | None
     """When learned, in [0, 1]."""
-    baseline: JSON
-    """Whatever comparison was trained beside it, or None."""
+    baseline: float | None
+    """Validation accuracy of always answering the class that training has most of; None when nobody measured it."""
     seconds: float | None
     """Time its training took."""
 

@@ -99,7 +99,11 @@ def write_candidate(
 
 
 def write_consolidation(
-    records: Records, outcome: Consolidation, base: Version, kind: Literal["consolidate", "prune"]
+    records: Records,
+    outcome: Consolidation,
+    base: Version,
+    kind: Literal["consolidate", "prune"],
+    seconds: float | None,
 ) -> Proposal:
     """Store all tasks of `base` in their new form. Raises StateError when the outcome is of other tasks."""
     names, expected = [task.name for task in outcome.tasks], [entry.name for entry in base.entries]
@@ -120,7 +124,7 @@ def write_consolidation(
         sigma=sigma,
         statistics=write_sums(records, [task.mask_logits for task in outcome.tasks], commit),
         clustering=records.write_json("clustering", outcome.clustering.to_json() | {"commit": commit}),
-        details=_details(records, outcome, entries, commit),
+        details={**_details(records, outcome, entries, commit), "seconds": seconds},
     )
 
 
@@ -147,14 +151,22 @@ def _tau_nnz(task: TaskState) -> int:
 
 
 def _describe(outcome: Consolidation, entries: Sequence[TaskEntry]) -> str:
-    clusters = sum(len(part.members) for part in outcome.report.values())
+    clusters = _clusters(outcome)
     after = sum(entry.tau_nnz for entry in entries)
     return f"{len(entries)} tasks, {clusters} clusters, tau {outcome.tau_stored:,} -> {after:,} non-zeros"
+
+
+def _clusters(outcome: Consolidation) -> int:
+    """Formed, over all parameters."""
+    return sum(len(part.members) for part in outcome.report.values())
 
 
 def _details(records: Records, outcome: Consolidation, entries: Sequence[TaskEntry], commit: str) -> dict[str, JSON]:
     parameters = {name: dataclasses.asdict(part) for name, part in outcome.report.items()}
     return {
+        "tolerance": outcome.tolerance,
+        "clusters": _clusters(outcome),
+        "shared_elements": sum(part.local_shared_after for part in outcome.report.values()),
         "tau_before": outcome.tau_stored,
         "tau_after": sum(entry.tau_nnz for entry in entries),
         "sigma_moved": outcome.sigma_moved,

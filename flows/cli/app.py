@@ -37,8 +37,12 @@ Tasks arrive in its inbox and are learned one after another:
     apd predict shoes photo.png          which class, how probable
 
 Exit codes: 0, 1 after an error that is named, 2 after a wrong command line,
+3 when a task or a consolidation was refused and kept aside,
 130 after Ctrl-C.
 """
+
+REFUSED = 3
+"""Exit code when everything worked and a gate kept something out."""
 
 
 @contextlib.contextmanager

@@ -54,11 +54,12 @@ def status(stream: StreamOption, as_json: JsonOption = False) -> None:
 
 def status_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Name and value of every line, for people."""
+    from apd.overview.facts import STATES
     from apd.report.formats import count, moment, percent, size
 
     settings = facts["settings"]
     shape = "x".join(map(str, settings["input_shape"]))
-    there = [f"{facts[state]} {state}" for state in ("waiting", "submitted", "arriving", "rejected") if facts[state]]
+    there = [f"{facts[state]} {state}" for state in STATES if facts[state]]
     since, every = facts["learned_since_consolidation"], facts["consolidate_every"]
     clusters = settings["learning"]["variant"] == "apd2"
     return [

@@ -1,4 +1,4 @@
-"""Commands that start flows: run, evaluate, consolidate, forget, report.
+"""Commands that start flows: run, accept, evaluate, consolidate, forget, report.
 
 Each looks at what it was told before it starts anything: a mistake is answered at once, not after Prefect is up.
 """
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.app import WORK, JsonOption, StreamOption, VersionOption, app, print_columns, show
+from flows.cli.app import REFUSED, WORK, JsonOption, StreamOption, VersionOption, app, print_columns, show
 
 if TYPE_CHECKING:
     from apd.store import Stream
+
+REFUSAL = "refused: the head stays"
 
 LONGEST_PAUSE = 600.0
 """Seconds; a watch that keeps failing looks no more rarely than this."""
@@ -36,21 +38,24 @@ def run(
     console.prepare()
     if watch:
         watch_inbox(opened, every)
-    else:
-        learn_what_waits(opened, as_json)
+    elif not learn_what_waits(opened, as_json):
+        raise typer.Exit(REFUSED)
 
 
-def learn_what_waits(stream: "Stream", as_json: bool = False) -> None:
-    """One run of the flow, and what came of it."""
+def learn_what_waits(stream: "Stream", as_json: bool = False) -> bool:
+    """One run of the flow, and what came of it; False when a task was refused."""
     from flows.run import run as flow
 
+    before = {one.task for one in stream.inbox.refused()}
     learned = flow(stream.url)
+    refused = [one.task for one in stream.inbox.refused() if one.task not in before]
     if as_json:
-        show({"learned": learned, "version": stream.head().number})
+        show({"learned": learned, "refused": refused, "version": stream.head().number})
     elif learned:
         typer.echo(f"version {stream.head().number}: learned {', '.join(learned)}")
-    else:
+    elif not refused:
         typer.echo("nothing was waiting")
+    return not refused
 
 
 def watch_inbox(stream: "Stream", every: float) -> None:
@@ -67,6 +72,27 @@ def watch_inbox(stream: "Stream", every: float) -> None:
             pause = min(2 * pause, max(every, LONGEST_PAUSE))
             typer.echo(f"{type(error).__name__}: {error}\nlooking again in {pause:g} s", err=True)
         time.sleep(pause)
+
+
+@app.command(rich_help_panel=WORK)
+def accept(
+    task: Annotated[str, typer.Argument(help="Name of a refused task.", metavar="TASK")],
+    stream: StreamOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn a refused task anyway, from what was trained; `apd tasks` lists those that were refused, and why."""
+    from apd.errors import UnknownTask
+    from apd.store import Stream
+    from flows import console
+
+    opened = Stream.open(stream)
+    if opened.refusals.task(task) is None:
+        raise UnknownTask(f"no task {task!r} was refused in {opened.url}; `apd tasks` lists those that were")
+    console.prepare()
+    from flows.learn import learn as flow
+
+    version = flow(stream, task, if_refused="accept")
+    show({"learned": [task], "version": version}) if as_json else typer.echo(f"version {version}: learned {task}")
 
 
 @app.command(rich_help_panel=WORK)
@@ -111,17 +137,18 @@ def consolidate(
     opened = Stream.open(stream)
     if not opened.head().entries:
         raise StateError(f"{opened.url} has no learned task: there is nothing to consolidate")
-    version = None
-    outcome = "nothing is due"
+    version, outcome = None, "nothing is due"
     if not only_if_due or is_due(opened):
         console.prepare()
         from flows.consolidate import consolidate as flow
 
         version = flow(stream)
-        outcome = "refused: the head stays" if version is None else "consolidated"
+        outcome = REFUSAL if version is None else "consolidated"
     show({"version": version, "outcome": outcome}) if as_json else typer.echo(
         outcome if version is None else f"version {version}: {opened.version(version).message}"
     )
+    if outcome == REFUSAL:
+        raise typer.Exit(REFUSED)
 
 
 @app.command(rich_help_panel=WORK)

@@ -76,14 +76,14 @@ def test_an_evaluator_measures_what_is_stored(stream: Stream) -> None:
 def test_a_consolidator_proposes_all_tasks_of_a_version(stream: Stream) -> None:
     for name in ("task-0", "task-1", "task-2"):
         small.learn_here(stream, name)
-    (proposal,) = Consolidator(stream.url).propose(3)
+    (proposal,) = Consolidator(stream.url).propose(3, 0.01)
     assert [entry.name for entry in proposal.entries] == ["task-0", "task-1", "task-2"]
     assert stream.commit_consolidation(proposal).number == 4
 
 
 def test_an_empty_version_cannot_be_consolidated(stream: Stream) -> None:
     with pytest.raises(StateError, match=r"version 0 of .* has no tasks"):
-        list(Consolidator(stream.url).propose(0))
+        list(Consolidator(stream.url).propose(0, 0.01))
 
 
 def test_a_comparison_is_made_once_and_goes_on_with_the_network_it_had(stream: Stream) -> None:

@@ -6,10 +6,20 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from apd.config import ConsolidationConfig, LearningConfig, NetworkConfig, ResourceConfig, StreamConfig
+from apd.config import (
+    AcceptanceConfig,
+    ConsolidationConfig,
+    LearningConfig,
+    NetworkConfig,
+    ResourceConfig,
+    StreamConfig,
+    to_json,
+)
 from apd.data import NamedTask
 from apd.data.digits import digits_tasks
 from apd.store import Stream
+from apd.store.formats import decode_document, encode_document
+from apd.store.stream import CONFIG as CONFIG_KEY
 
 CONFIG = StreamConfig(
     input_shape=(1, 8, 8),
@@ -33,6 +43,14 @@ def names(count: int) -> list[str]:
 
 def create(folder: Path, **changes: object) -> Stream:
     return Stream.create(str(folder), dataclasses.replace(CONFIG, **changes))
+
+
+def demanding(stream: Stream, **demands: float) -> Stream:
+    """The same stream, opened again, as if it had been created with these demands on new tasks."""
+    config = dataclasses.replace(stream.config, acceptance=AcceptanceConfig(**demands))
+    body = decode_document("stream", stream.objects.read(CONFIG_KEY), CONFIG_KEY) | {"config": to_json(config)}
+    stream.objects.put(CONFIG_KEY, encode_document("stream", body))
+    return Stream.open(stream.url)
 
 
 def submit(stream: Stream, number: int, name: str | None = None) -> str:

@@ -83,7 +83,7 @@ def test_init_takes_the_settings_of_another_stream_and_options_overrule_them(str
         (("--shape", "1x8x8", "--network", "tests.flows.own_code:absent"), "has no 'absent'"),
         (("--shape", "1x8x9", "--network", "tests.flows.own_code:network"), "fails on inputs of (1, 8, 9)"),
         (("--shape", "64", "--network", "lenet"), "must be (channels, height, width)"),
-        (("--shape", "1x8x8", "--set", "epochs=3"), "unknown setting epochs; StreamConfig has consolidation"),
+        (("--shape", "1x8x8", "--set", "epochs=3"), "unknown setting epochs; StreamConfig has acceptance"),
         (("--shape", "1x8x8", "--set", "learning.epochs=0"), "learning.epochs is 0 but must be >= 1"),
         (("--shape", "1x8x8", "--set", "learning.epochs=many"), "learning.epochs is 'many' but must be a whole number"),
         (("--shape", "1x8x8", "--set", "learning=3"), "learning is 3 but must be an object"),

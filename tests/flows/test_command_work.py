@@ -16,7 +16,7 @@ from apd.networks import from_config
 from apd.store import Stream
 from flows.cli import work
 from tests.flows.command import answer_of, apd, mistake
-from tests.flows.small_tasks import bits, copy, create, digits, names, rewound, submit
+from tests.flows.small_tasks import bits, copy, create, demanding, digits, names, rewound, submit
 
 FIRST, SECOND, THIRD = names(3)
 
@@ -112,7 +112,22 @@ def test_run_learns_what_waits_and_says_so(own: Stream):
     ]
     assert "Flow run" not in result.output
     assert apd("run").stdout == "nothing was waiting\n"
-    assert answer_of("run") == {"learned": [], "version": 5}
+    assert answer_of("run") == {"learned": [], "refused": [], "version": 5}
+
+
+def test_run_ends_with_3_when_a_task_is_refused_and_accept_learns_it(own: Stream):
+    demanding(own, min_accuracy=1.0)
+    name = submit(own, 3)
+    result = apd("run", code=3)
+    assert result.stdout == ""
+    assert re.search(rf"refused: {name} has \d+\.\d % validation accuracy; at least 100.0 % is demanded", result.stderr)
+    [row] = [row for row in answer_of("tasks") if row["state"] == "refused"]
+    assert (row["task"], answer_of("status")["refused"]) == (name, 1)
+    assert "3 learned, 1 refused" in apd("status").stdout
+    assert apd("run").stdout == "nothing was waiting\n"
+    assert "no task 'shoes' was refused" in mistake("accept", "shoes")
+    assert apd("accept", name).stdout == f"version 5: learned {name}\n"
+    assert [row["state"] for row in answer_of("tasks")] == ["learned"] * 4
 
 
 def test_run_ends_with_1_when_a_task_cannot_be_learned(own: Stream):
@@ -166,7 +181,8 @@ def test_consolidate_says_what_it_did_or_why_not(own: Stream):
     assert re.fullmatch(r"version 4: 3 tasks, .* non-zeros\n", apd("consolidate").stdout)
     for entry in rewound(before).head().entries:
         before.evaluations.put(entry.theta_key, {"validation_accuracy": 3.0, "test_accuracy": 1.0})
-    assert answer_of("consolidate") == {"version": None, "outcome": "refused: the head stays"}
+    refused = apd("consolidate", "--json", code=3)
+    assert json.loads(refused.stdout) == {"version": None, "outcome": "refused: the head stays"}
 
 
 def test_forget_asks_before_and_checks_after(own: Stream):

@@ -7,10 +7,11 @@ import pytest
 import torch
 from prefect.client.orchestration import get_client
 
+from apd import overview
 from apd.actors import Trainer
 from apd.decomposition import bare_state
 from apd.errors import ApdError, UnknownTask
-from apd.store import Stream
+from apd.store import Proposal, Stream
 from flows.consolidate import consolidate
 from flows.evaluate import evaluate
 from flows.forget import forget
@@ -18,9 +19,9 @@ from flows.ingest import ingest
 from flows.learn import learn
 from flows.report import report
 from flows.run import run
-from tests.flows.small_tasks import bits, copy, create, names, rewound, submit
+from tests.flows.small_tasks import bits, copy, create, demanding, names, rewound, submit
 
-FIRST, SECOND, THIRD = names(3)
+FIRST, SECOND, THIRD, FOURTH = names(4)
 
 
 def is_logged(text: str) -> bool:
@@ -33,6 +34,25 @@ def is_logged(text: str) -> bool:
                 return True
             time.sleep(0.1)
     return False
+
+
+def artifact(key: str) -> str:
+    """What the newest artifact of that key holds."""
+    with get_client(sync_client=True) as client:
+        return client.request("GET", "/artifacts/{key}/latest", path_params={"key": key}).json()["data"]
+
+
+def told(event: str, stream: str) -> dict:
+    """What the newest event of that name says of the stream, as soon as the server has it."""
+    about = {"event": {"name": [event]}, "resource": {"id": [f"apd.stream.{stream}"]}}
+    end = time.monotonic() + 60
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < end:
+            found = client.request("POST", "/events/filter", json={"filter": about}).json()["events"]
+            if found:
+                return found[0]["payload"]
+            time.sleep(0.1)
+    raise AssertionError(f"no {event} of {stream}")
 
 
 def test_ingest_accepts_in_order_and_rejects_with_the_reason(prefect: None, tmp_path: Path):
@@ -138,11 +158,66 @@ def test_a_consolidation_that_costs_too_much_is_set_aside_and_the_head_stays(lea
     for entry in stream.head().entries:
         stream.evaluations.put(entry.theta_key, {"validation_accuracy": 3.0, "test_accuracy": 1.0})
     before = stream.head()
-    assert consolidate(stream.url, only_if_due=True) is None
+    state = consolidate(stream.url, only_if_due=True, return_state=True)
+    assert (state.name, state.type.name) == ("Refused", "COMPLETED")
+    assert f"{FIRST} would lose" in state.message
     assert stream.head() == before
-    assert stream.was_refused(before.number)
+    tried = [one.details["tolerance"] for one in stream.refusals.consolidations(before.number)]
+    assert tried == pytest.approx([0.3, 0.1, 0.1 / 3])
     assert is_logged("consolidation refused")
-    assert consolidate(stream.url, only_if_due=True) is None
+    page = artifact(f"refused-{stream.name}")
+    assert f"| {FIRST} | 300.0 |" in page.replace("\\", "")
+    assert consolidate(stream.url, only_if_due=True, return_state=True).name == "Completed"
+
+
+def test_a_consolidation_is_tried_again_with_a_third_of_the_tolerance(learned: Stream, tmp_path: Path, monkeypatch):
+    stream = rewound(copy(learned, tmp_path / "third"))
+
+    def refuse_the_largest(_: Stream, proposal: Proposal) -> list[str]:
+        return ["too dear"] if proposal.details["tolerance"] > 0.2 else []
+
+    monkeypatch.setattr(overview, "reasons_to_refuse", refuse_the_largest)
+    version = consolidate(stream.url, only_if_due=True)
+    assert stream.version(version).details["tolerance"] == pytest.approx(0.1)
+    page = stream.objects.read(stream.report_key(version)).decode()
+    assert "<td>0.1</td>" in page
+    assert '<td class="name">refused</td>' in page
+
+
+@pytest.fixture
+def refused(learned: Stream, tmp_path: Path) -> Stream:
+    """A stream that has refused its fourth task."""
+    stream = demanding(copy(learned, tmp_path / "demanding"), min_accuracy=1.0)
+    submit(stream, 3)
+    state = run(stream.url, return_state=True)
+    assert (state.name, state.type.name) == ("Refused", "COMPLETED")
+    assert f"{FOURTH} has" in state.message
+    assert state.result() == []
+    return stream
+
+
+def test_a_task_below_what_the_stream_demands_is_kept_aside(learned: Stream, refused: Stream):
+    assert refused.head() == learned.head()
+    assert [one.task for one in refused.inbox.refused()] == [FOURTH]
+    assert is_logged(f"refused: {FOURTH} has")
+    assert f"# {FOURTH} was refused" in artifact(f"refused-{refused.name}")
+    assert f"- **refused**: {FOURTH}: " in artifact(f"stream-{refused.name}")
+    assert told("apd.task.refused", refused.name)["task"] == FOURTH
+    assert learn(refused.url, FOURTH, return_state=True).name == "Refused"
+    assert run(refused.url) == []
+
+
+def test_a_refused_task_is_learned_as_it_was_trained(refused: Stream):
+    kept = refused.refusals.task(FOURTH).candidate.entry
+    assert learn(refused.url, FOURTH, if_refused="accept") == 5
+    assert refused.head().entry(FOURTH).theta_key == kept.theta_key
+    assert refused.inbox.refused() == []
+
+
+def test_a_refused_task_is_trained_again_on_the_newest_version(refused: Stream):
+    forget(refused.url, THIRD)
+    assert learn(refused.url, FOURTH, if_refused="train again", return_state=True).name == "Refused"
+    assert refused.refusals.task(FOURTH).candidate.base == 5
 
 
 def test_evaluation_measures_only_what_has_changed(learned: Stream, tmp_path: Path):

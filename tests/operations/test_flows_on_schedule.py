@@ -95,4 +95,4 @@ def test_submit_announces_and_consolidation_follows(installed, stream, tasks, tm
         task.write(tmp_path / task.name)
     folders = [str(tmp_path / task.name) for task in tasks[:2]]
     assert "announced" in installed.apd("submit", *folders, "--stream", stream.url).stdout
-    wait_until(lambda: stream.head().kind == "consolidate" or stream.was_refused(stream.head().number), 150)
+    wait_until(lambda: stream.head().kind == "consolidate" or stream.refusals.consolidations(stream.head().number), 150)

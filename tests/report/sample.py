@@ -133,7 +133,7 @@ def _consolidations(matrix: tuple[AccuracyRow, ...]) -> tuple[ConsolidationRow, 
             taus = 29_000 * tasks
             rows.append(
                 ConsolidationRow(
-                    row.version, True, tasks, tasks // 2, 900 * tasks, taus, int(taus * 0.8), 0.0093, 0.004, 1.2
+                    row.version, True, tasks, 0.01, tasks // 2, 900 * tasks, taus, int(taus * 0.8), 0.0093, 0.004, 1.2
                 )
             )
     return tuple(rows)

@@ -12,7 +12,7 @@ from apd.state import Snapshot
 from apd.store import Candidate, Stream
 from apd.store.objects import Objects
 from tests.store.same import same_snapshot, same_state
-from tests.store.samples import CONFIG, candidate_of, info_of, learn, learned_on, proposal_of, write_task_folder
+from tests.store.samples import CONFIG, candidate_of, info_of, learn, learned_on, write_task_folder
 
 
 def test_objects_are_written_read_listed_copied_and_deleted(objects: Objects, tmp_path: Path) -> None:
@@ -176,15 +176,6 @@ def test_an_attempt_is_replaced_loaded_and_cleared(stream: Stream) -> None:
     assert same_snapshot(loaded, Snapshot(state.private, {"epoch": 2, "nested": {"x": [1, None]}, "base": 4}))
     stream.clear_attempt("a")
     assert stream.load_attempt("a") is None
-
-
-def test_a_version_whose_consolidation_was_set_aside_is_known(stream: Stream) -> None:
-    learn(stream, "a")
-    learn(stream, "b", 2)
-    assert not stream.was_refused(2)
-    place = stream.set_aside(proposal_of(stream), ["too dear"])
-    assert place == stream.objects.where("refused/00000002.json")
-    assert stream.was_refused(2)
 
 
 def test_the_base_of_an_attempt_is_decided_once_until_it_is_cleared(stream: Stream) -> None:

@@ -31,7 +31,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Stream:
     for seed, name in enumerate("abcdefghij"):
         learn(stream, name, seed)
     version = consolidated(stream)
-    stream.set_aside(proposal_of(stream), ["because"])
+    stream.refusals.keep_consolidation(proposal_of(stream), ["because"], {"a": (0.9, 0.5)})
     stream.commit_forget("b")
     learn(stream, "k", 20)
     stream.save_attempt("z", Snapshot(stream.load_sigma(version.sigma), {"epoch": 1}), base=3)

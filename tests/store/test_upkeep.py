@@ -75,7 +75,7 @@ def test_a_consolidation_of_an_old_head_is_refused_and_a_repeated_one_is_not(str
     assert stream.commit_consolidation(first).number == 3
     with pytest.raises(AlreadyExists, match=r"version 3 .consolidate.*came after version 2"):
         stream.commit_consolidation(second)
-    assert "refused/00000002.json" in stream.set_aside(second, ["task a lost 3 %"])
+    stream.refusals.keep_consolidation(second, ["task a lost 3 %"], {"a": (0.9, 0.87)})
     assert verify(stream).problems == ()
 
 

@@ -1,0 +1,78 @@
+"""What a gate kept out is kept aside, does not wait any more, and may still be learned."""
+
+import pytest
+
+from apd.store import Stream
+from apd.store.upkeep import collect
+from tests.store.samples import candidate_of, info_of, learn, proposal_of
+
+
+@pytest.fixture
+def refused(stream: Stream) -> Stream:
+    """Of three arrivals, the second was refused."""
+    learn(stream, "a")
+    stream.refusals.keep_task(candidate_of(stream, stream.head(), "b", 1), ["b has 10.0 %", "b gains nothing"])
+    learn(stream, "c", 2)
+    return stream
+
+
+def test_a_refused_task_does_not_wait(refused: Stream) -> None:
+    assert [one.task for one in refused.inbox.refused()] == ["b"]
+    assert refused.inbox.waiting() == []
+    assert [entry.name for entry in refused.head().entries] == ["a", "c"]
+    found = refused.refusals.task("b")
+    assert found is not None
+    assert found.reasons == ("b has 10.0 %", "b gains nothing")
+    assert refused.refusals.task("a") is None
+
+
+def test_it_can_be_learned_from_what_was_trained_even_after_a_collection(refused: Stream) -> None:
+    collect(refused, keep=1, grace=0)
+    found = refused.refusals.task("b")
+    assert found is not None
+    version = refused.commit_candidate(found.candidate)
+    assert [entry.name for entry in version.entries] == ["a", "c", "b"]
+    assert refused.load_task(version, "b").name == "b"
+    assert refused.inbox.refused() == []
+    assert refused.refusals.task("b") is None
+
+
+def test_withdrawn_it_waits_to_be_trained_again_on_the_newest_version(refused: Stream) -> None:
+    refused.begin_attempt("b", 1)
+    refused.refusals.withdraw("b")
+    assert [one.task for one in refused.inbox.waiting()] == ["b"]
+    assert refused.load_candidate("b") is None
+    assert refused.begin_attempt("b", 2) == 2
+
+
+def test_tasks_that_came_after_a_refused_one_are_not_read_to_see_what_waits(
+    refused: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(refused, "d", 3)
+    refused.inbox.register(info_of("e"))
+    read = []
+    original = refused.objects.read
+
+    def noted(key: str) -> bytes:
+        read.append(key)
+        return original(key)
+
+    monkeypatch.setattr(refused.objects, "read", noted)
+    assert [one.task for one in refused.inbox.waiting()] == ["e"]
+    assert [key for key in read if key.startswith("arrivals/")] == [
+        f"arrivals/{number:08d}.json" for number in (2, 5, 6)
+    ]
+
+
+def test_refused_consolidations_are_known_by_the_version_they_started_from(stream: Stream) -> None:
+    learn(stream, "a")
+    learn(stream, "b", 2)
+    assert stream.refusals.consolidations(2) == []
+    proposal = proposal_of(stream)
+    for _ in range(2):
+        place = stream.refusals.keep_consolidation(proposal, ["a would lose 40.0 points"], {"a": (0.9, 0.5)})
+    assert f"/refused/consolidations/00000002/{proposal.commit_id[:8]}.json" in place
+    (found,) = stream.refusals.consolidations(2)
+    assert (found.base, found.reasons, found.accuracies) == (2, ("a would lose 40.0 points",), {"a": (0.9, 0.5)})
+    assert found.details["tolerance"] == 3.0
+    assert stream.refusals.consolidations(1) == []
