@@ -1,6 +1,7 @@
 """The kinds of heavy work: plain classes that open the stream where they run, take names, and yield small results."""
 
 import functools
+import math
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,8 @@ from apd.baselines import FineTuning, SeparateNetwork
 from apd.data import TaskData, load_task
 from apd.errors import StateError, StoreError
 from apd.loop import bare_accuracy
-from apd.metrics import most_frequent
 from apd.networks import Network, from_config
+from apd.state import Arrival
 from apd.store import Candidate, Proposal, Stream, TaskEntry
 from apd.training import Fit, Progress, accuracy
 
@@ -88,7 +89,8 @@ class Trainer(Worker):
         """
         started, stream = time.monotonic(), self.stream
         version, info, data = stream.version(base), stream.task_info(task), self._data(task)
-        arrival = stream.arrival(version)
+        siblings, mask_start = stream.tasks_ahead(task, version), stream.config.learning.mask_start
+        arrival = beside(stream.arrival(version), siblings, mask_start)
         fit = Fit(self.network, task, len(info.classes), data, arrival, stream.config.learning, device=self.device)
         started -= self._resume(fit, task, base)
         yield from self._epochs(fit, task, base, started, len(data.train))
@@ -96,7 +98,6 @@ class Trainer(Worker):
         facts = {
             "validation_accuracy": learned.validation_accuracy,
             "test_accuracy": accuracy(self.network, learned.task, data.test),
-            "baseline": most_frequent(data),
             "best_epoch": learned.best_epoch,
             "device": self.device,
             "seconds": time.monotonic() - started,
@@ -129,6 +130,19 @@ class Trainer(Worker):
             begun = time.monotonic()
 
 
+def beside(arrival: Arrival, siblings: int, mask_start: float) -> Arrival:
+    """The arrival of a task that will be committed after so many others, which train at the same time.
+
+    Like the earlier tasks, each of them will pay a tau wherever this task moves sigma; of their masks only the start is
+    known. Sixteen digits tasks in five orders, four at a time: 14 % more taus than one at a time, 27 % without this.
+    """
+    if arrival.sigma is None or not siblings:
+        return arrival
+    mask = 1 / (1 + math.exp(-mask_start))
+    pull = {name: total + siblings * mask for name, total in arrival.pull.items()}
+    return replace(arrival, pull=pull, earlier=arrival.earlier + siblings)
+
+
 class Evaluator(Worker):
     """Measures tasks as they are stored."""
 
@@ -141,19 +155,16 @@ class Evaluator(Worker):
 class Consolidator(Worker):
     """Clusters the taus of a version."""
 
-    def propose(self, base: int, tolerance: float) -> Iterator[Proposal]:
-        """Consolidate version `base`; yield the proposal, whose blobs are in the store, for the caller to commit.
-
-        tolerance: in place of the stream's own.
-        """
+    def propose(self, base: int) -> Iterator[Proposal]:
+        """Consolidate version `base`; yield the proposal, whose blobs are in the store, for the caller to commit."""
         from apd.consolidation import consolidate  # scikit-learn takes a second to import, which no other work needs
 
-        started, stream = time.monotonic(), self.stream
+        stream = self.stream
         version = stream.version(base)
         if version.sigma is None:
             raise StateError(f"version {base} of {stream.url} has no tasks: there is nothing to consolidate")
         tasks = [stream.load_entry(entry) for entry in version.entries]
-        settings = replace(stream.config.consolidation, tolerance=tolerance)
+        settings = stream.config.consolidation
         outcome = consolidate(
             tasks,
             stream.load_sigma(version.sigma),
@@ -161,7 +172,7 @@ class Consolidator(Worker):
             settings,
             seed=stream.config.learning.seed,
         )
-        yield stream.write_consolidation(outcome, base=version, seconds=time.monotonic() - started)
+        yield stream.write_consolidation(outcome, base=version)
 
 
 class Comparer(Worker):

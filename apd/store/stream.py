@@ -10,8 +10,7 @@
     comparisons/<task>.json   what other methods reach on a task      evaluations
     sizes/<version>.json      how large a version is                  evaluations
     forgotten, collected, pins    what is gone on purpose, or must stay    marks
-    refused/...               what a gate kept out          refusals
-    reports/<version>.html    for people
+    refused/<version>.json, reports/<version>.html    for people
     probes/...                of the moment
 
 Any process may die at any moment: what was committed stays, and a commit is one conditional write.
@@ -41,9 +40,13 @@ from apd.store.marks import Marks
 from apd.store.objects import Objects, normal_url, stream_name
 from apd.store.proposals import Candidate, Proposal
 from apd.store.records import Records
-from apd.store.refusals import Refusals
 
 CONFIG = "stream.json"
+
+
+def refused_key(base: int) -> str:
+    """Where the refused consolidation of a version is."""
+    return f"refused/{base:08d}.json"
 
 
 class Stream:
@@ -66,7 +69,6 @@ class Stream:
         self.comparisons = Measurements(objects, "comparison")
         self.sizes = Measurements(objects, "size")
         self.marks = Marks(objects)
-        self.refusals = Refusals(objects)
 
     @classmethod
     def create(cls, url: str, config: StreamConfig, *, storage_options: Mapping[str, Any] | None = None) -> "Stream":
@@ -175,23 +177,28 @@ class Stream:
         """Make it part of a new version, re-based where others were first; an arrival is never added twice."""
         version = self._commits.candidate(candidate)
         self._attempts.withdraw(candidate.task)
-        self.refusals.settle(candidate.task)
         return version
 
     def write_consolidation(
-        self,
-        outcome: Consolidation,
-        *,
-        base: Version,
-        kind: Literal["consolidate", "prune"] = "consolidate",
-        seconds: float | None = None,
+        self, outcome: Consolidation, *, base: Version, kind: Literal["consolidate", "prune"] = "consolidate"
     ) -> Proposal:
-        """Store all tasks in their new form; the proposal names them. seconds: that working the outcome out took."""
-        return proposals.write_consolidation(self.records, outcome, base, kind, seconds)
+        """Store all tasks in their new form; the proposal names them."""
+        return proposals.write_consolidation(self.records, outcome, base, kind)
 
     def commit_consolidation(self, proposal: Proposal) -> Version:
         """Make it the head. Raises AlreadyExists when another version came after its base: consolidate again."""
         return self._commits.consolidation(proposal)
+
+    def set_aside(self, proposal: Proposal, reasons: list[str]) -> str:
+        """Note a refused proposal and why; returns where."""
+        key = refused_key(proposal.base)
+        body = {"reasons": reasons, "proposal": proposal.to_json()}
+        self.objects.put(key, encode_document("refused", body))
+        return self.objects.where(key)
+
+    def was_refused(self, number: int) -> bool:
+        """Whether a consolidation of this version was proposed and set aside."""
+        return self.objects.exists(refused_key(number))
 
     def commit_forget(self, name: str) -> Version:
         """A version without the task, every other record untouched; then its blobs and data go from every version."""
@@ -206,6 +213,11 @@ class Stream:
     def task_info(self, name: str) -> TaskInfo:
         """The description of an accepted task."""
         return self.inbox.registration(name).info
+
+    def tasks_ahead(self, name: str, version: Version) -> int:
+        """How many tasks arrived before this one and are not settled in that version: they train beside it."""
+        number = self.inbox.registration(name).number
+        return sum(not version.is_settled(earlier) for earlier in range(version.watermark + 1, number))
 
     def begin_attempt(self, task: str, base: int) -> int:
         """The version that the task is trained on: `base`, or what an earlier attempt at it decided."""
