@@ -15,6 +15,7 @@ from apd.baselines import FineTuning, SeparateNetwork
 from apd.data import TaskData, load_task
 from apd.errors import StateError, StoreError
 from apd.loop import bare_accuracy
+from apd.metrics import most_frequent
 from apd.networks import Network, from_config
 from apd.state import Arrival
 from apd.store import Candidate, Proposal, Stream, TaskEntry
@@ -98,6 +99,7 @@ class Trainer(Worker):
         facts = {
             "validation_accuracy": learned.validation_accuracy,
             "test_accuracy": accuracy(self.network, learned.task, data.test),
+            "baseline": most_frequent(data),
             "best_epoch": learned.best_epoch,
             "device": self.device,
             "seconds": time.monotonic() - started,
@@ -155,16 +157,19 @@ class Evaluator(Worker):
 class Consolidator(Worker):
     """Clusters the taus of a version."""
 
-    def propose(self, base: int) -> Iterator[Proposal]:
-        """Consolidate version `base`; yield the proposal, whose blobs are in the store, for the caller to commit."""
+    def propose(self, base: int, tolerance: float) -> Iterator[Proposal]:
+        """Consolidate version `base`; yield the proposal, whose blobs are in the store, for the caller to commit.
+
+        tolerance: in place of the stream's own.
+        """
         from apd.consolidation import consolidate  # scikit-learn takes a second to import, which no other work needs
 
-        stream = self.stream
+        started, stream = time.monotonic(), self.stream
         version = stream.version(base)
         if version.sigma is None:
             raise StateError(f"version {base} of {stream.url} has no tasks: there is nothing to consolidate")
         tasks = [stream.load_entry(entry) for entry in version.entries]
-        settings = stream.config.consolidation
+        settings = replace(stream.config.consolidation, tolerance=tolerance)
         outcome = consolidate(
             tasks,
             stream.load_sigma(version.sigma),
@@ -172,7 +177,7 @@ class Consolidator(Worker):
             settings,
             seed=stream.config.learning.seed,
         )
-        yield stream.write_consolidation(outcome, base=version)
+        yield stream.write_consolidation(outcome, base=version, seconds=time.monotonic() - started)
 
 
 class Comparer(Worker):

@@ -10,7 +10,8 @@
     comparisons/<task>.json   what other methods reach on a task      evaluations
     sizes/<version>.json      how large a version is                  evaluations
     forgotten, collected, pins    what is gone on purpose, or must stay    marks
-    refused/<version>.json, reports/<version>.html    for people
+    refused/...               what a gate kept out          refusals
+    reports/<version>.html    for people
     probes/...                of the moment
 
 Any process may die at any moment: what was committed stays, and a commit is one conditional write.
@@ -40,13 +41,9 @@ from apd.store.marks import Marks
 from apd.store.objects import Objects, normal_url, stream_name
 from apd.store.proposals import Candidate, Proposal
 from apd.store.records import Records
+from apd.store.refusals import Refusals
 
 CONFIG = "stream.json"
-
-
-def refused_key(base: int) -> str:
-    """Where the refused consolidation of a version is."""
-    return f"refused/{base:08d}.json"
 
 
 class Stream:
@@ -69,6 +66,7 @@ class Stream:
         self.comparisons = Measurements(objects, "comparison")
         self.sizes = Measurements(objects, "size")
         self.marks = Marks(objects)
+        self.refusals = Refusals(objects)
 
     @classmethod
     def create(cls, url: str, config: StreamConfig, *, storage_options: Mapping[str, Any] | None = None) -> "Stream":
@@ -177,28 +175,23 @@ class Stream:
         """Make it part of a new version, re-based where others were first; an arrival is never added twice."""
         version = self._commits.candidate(candidate)
         self._attempts.withdraw(candidate.task)
+        self.refusals.settle(candidate.task)
         return version
 
     def write_consolidation(
-        self, outcome: Consolidation, *, base: Version, kind: Literal["consolidate", "prune"] = "consolidate"
+        self,
+        outcome: Consolidation,
+        *,
+        base: Version,
+        kind: Literal["consolidate", "prune"] = "consolidate",
+        seconds: float | None = None,
     ) -> Proposal:
-        """Store all tasks in their new form; the proposal names them."""
-        return proposals.write_consolidation(self.records, outcome, base, kind)
+        """Store all tasks in their new form; the proposal names them. seconds: that working the outcome out took."""
+        return proposals.write_consolidation(self.records, outcome, base, kind, seconds)
 
     def commit_consolidation(self, proposal: Proposal) -> Version:
         """Make it the head. Raises AlreadyExists when another version came after its base: consolidate again."""
         return self._commits.consolidation(proposal)
-
-    def set_aside(self, proposal: Proposal, reasons: list[str]) -> str:
-        """Note a refused proposal and why; returns where."""
-        key = refused_key(proposal.base)
-        body = {"reasons": reasons, "proposal": proposal.to_json()}
-        self.objects.put(key, encode_document("refused", body))
-        return self.objects.where(key)
-
-    def was_refused(self, number: int) -> bool:
-        """Whether a consolidation of this version was proposed and set aside."""
-        return self.objects.exists(refused_key(number))
 
     def commit_forget(self, name: str) -> Version:
         """A version without the task, every other record untouched; then its blobs and data go from every version."""
