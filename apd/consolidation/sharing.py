@@ -1,9 +1,13 @@
-"""What the members of one cluster can share: element by element, only where the members agree and storage shrinks."""
+"""What the members of one cluster can share: element by element, only where the members agree and storage shrinks.
+
+An element is decided by its own values alone, so a block of a parameter is dealt with like a whole one.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from apd.config import Centre
 from apd.consolidation.arrays import Indices, at, pack, without
@@ -13,15 +17,14 @@ from apd.state import Sparse
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shared:
-    """One cluster after sharing."""
+    """What one cluster can share."""
 
-    local_shared: Sparse
-    taus: tuple[Sparse, ...]
-    """What every member keeps, in the order given."""
+    centres: Sparse
+    """sigma_g at the elements that are shared, zeros included: there the members lose their taus as well."""
     moves: tuple[float, ...]
-    """Largest absolute change of any element per member."""
+    """Largest absolute change of any element per member, in the order given."""
     saved: int
-    """Non-zeros of the members' taus before, less those of taus and sigma_g now."""
+    """Non-zeros of the members' taus before, less those of taus and sigma_g afterwards."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +40,8 @@ class _Union:
     """Over all members, those that are zero there included."""
 
 
-def share(taus: Sequence[Sparse], tolerance: float, centre: Centre) -> Shared | None:
-    """Split the taus of a cluster's members into one sigma_g and what each member keeps; None where that saves nothing.
+def share(taus: Sequence[Sparse], tolerance: float, centre: Centre) -> Shared:
+    """Which elements the members of a cluster share, and what they become there.
 
         where max_i tau_i - min_i tau_i <= tolerance:   sigma_g = centre of the tau_i,   tau_i = 0
         elsewhere:                                      sigma_g = 0,                     tau_i as it was
@@ -52,12 +55,29 @@ def share(taus: Sequence[Sparse], tolerance: float, centre: Centre) -> Shared | 
     centres = (union.mean if centre == "mean" else (union.low + union.high) / 2).astype(np.float32)
     saved = union.count - (centres != 0)
     shared = (union.high - union.low <= tolerance) & (saved > 0)
-    if not shared.any():
-        return None
     places, values = union.indices[shared], centres[shared]
-    kept = tuple(without(tau, places) for tau in taus)
-    moves = tuple(float(np.abs(values - at(tau, places)).max()) for tau in taus)
-    return Shared(pack(taus[0].shape, places, values), kept, moves, int(saved[shared].sum()))
+    moves = tuple(float(np.abs(values - at(tau, places)).max(initial=0.0)) for tau in taus)
+    agreed = Sparse(taus[0].shape, torch.from_numpy(places), torch.from_numpy(values))
+    return Shared(agreed, moves, int(saved[shared].sum()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Agreement:
+    """What the members of a cluster that is formed have in common, of the whole parameter."""
+
+    centres: Sparse
+    """As in `Shared`."""
+    local_shared: Sparse
+    """sigma_g: the centres without the zeros."""
+
+    def kept(self, tau: Sparse) -> Sparse:
+        """What a member keeps of its full tau."""
+        return without(tau, self.centres.indices.numpy())
+
+
+def agreement(centres: Sparse) -> Agreement:
+    """A cluster that is formed."""
+    return Agreement(centres, pack(centres.shape, centres.indices.numpy(), centres.values.numpy()))
 
 
 def _union(taus: Sequence[Sparse]) -> _Union:
