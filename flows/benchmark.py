@@ -1,49 +1,52 @@
 """`benchmark`: methods compared on a public stream of tasks, in several orders of arrival, from several seeds."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from prefect import flow
+from pydantic import Field
 
 from apd.actors import cluster
 from apd.benchmark import METHODS, cells, protocol_of
-from apd.config import ResourceConfig, require
+from apd.config import ResourceConfig
 from apd.data.official import ORDERS
+from apd.data.official.orders import Order
 from flows.cells import command_for, prepare, publish, run_cells
+from flows.forms import BenchmarkName, Count, Seed
 
 
 @flow(flow_run_name="benchmark-{name}")
 def benchmark(
-    name: str,
-    out: str,
+    name: BenchmarkName,
+    out: Annotated[str, Field(min_length=1, examples=["s3://bucket/results"])],
     data: str | None = None,
-    methods: list[str] | None = None,
-    orders: list[str] | None = None,
-    seeds: list[int] | None = None,
+    methods: Sequence[str] = METHODS,
+    orders: Sequence[Order] = ORDERS,
+    seeds: Sequence[Seed] = (0,),
     settings: dict[str, Any] | None = None,
     resources: ResourceConfig | None = None,
-    parallel: int | None = None,
+    parallel: Count | None = None,
 ) -> list[str]:
     """Run every method in every order from every seed, as many at once as the cluster has room for; write the table.
 
     Started again after it was stopped, it runs what is missing.
 
     Args:
-        name: the benchmark: digits, omniglot-rotation, cifar100-split, cifar100-superclass, permuted-mnist, ...
-        out: folder or s3://bucket/prefix of the results.
-        data: folder with the official files, the same path on every node; digits needs none.
-        methods: apd-fixed, apd1, apd2, stl, mtl, finetuning, ewc, or a variant at a budget, such as apd2@0.005; all.
-        orders: of arrival, A to E; all five.
-        seeds: one or more; 0.
-        settings: what differs from the benchmark's defaults, for example {"learning": {"epochs": 5}}.
-        resources: what one cell asks of the cluster.
-        parallel: cells at a time; as many as the cluster has room for.
+        name: Which public stream of tasks.
+        out: Folder or s3://bucket/prefix of the results.
+        data: Folder with the official files, the same path on every node; digits needs none.
+        methods: Any of apd-fixed, apd1, apd2, stl, mtl, finetuning, ewc; a variant at a budget reads apd2@0.005.
+        orders: Orders of arrival.
+        seeds: One or more; several give deviations.
+        settings: What differs from the benchmark's defaults, for example {"learning": {"epochs": 5}}.
+        resources: What one cell asks of the cluster.
+        parallel: Cells at a time. Not given: as many as the cluster has room for.
 
     Returns:
         URLs of what was written, the table's first.
     """
     settings, wanted = settings or {}, resources or ResourceConfig()
-    require(parallel is None or parallel >= 1, "parallel", parallel, ">= 1")
-    protocol, plan = protocol_of(name, settings), cells(methods or METHODS, orders or ORDERS, seeds or [0])
+    protocol, plan = protocol_of(name, settings), cells(methods, orders, seeds)
     prepare(out, protocol, data)
     with cluster(out):
         run_cells(out, plan, protocol, data, wanted, parallel)

@@ -7,12 +7,13 @@ from apd.errors import AlreadyExists
 from apd.overview import is_due
 from apd.store import Proposal, Stream, Version
 from flows import gates, steps
+from flows.forms import StreamUrl
 from flows.names import run_name
 from flows.runs import label, name_version
 
 
 @flow(flow_run_name=run_name)
-def consolidate(stream: str, only_if_due: bool = False, publish: bool = True) -> int | None:
+def consolidate(stream: StreamUrl, only_if_due: bool = False, publish: bool = True) -> int | None:
     """Cluster the taus, measure what that does, and make it the head unless a task loses more than the stream allows.
 
     Where a task would, it is tried again with a third of the tolerance. When every try was refused the head stays, and
@@ -20,8 +21,8 @@ def consolidate(stream: str, only_if_due: bool = False, publish: bool = True) ->
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
-        only_if_due: do nothing unless `consolidate_every` tasks were learned since the last consolidation.
-        publish: write the report of the new version.
+        only_if_due: Do nothing unless `consolidate_every` tasks were learned since the last consolidation.
+        publish: Write the report of the new version.
 
     Returns:
         Number of the new version; None when nothing was due or every try was refused.

@@ -4,18 +4,19 @@ from prefect import flow
 
 from apd.actors import cluster
 from flows import steps
+from flows.forms import StreamUrl, VersionNumber
 from flows.names import run_name
 from flows.runs import label
 
 
 @flow(flow_run_name=run_name)
-def evaluate(stream: str, version: int | None = None, again: bool = False) -> None:
+def evaluate(stream: StreamUrl, version: VersionNumber | None = None, again: bool = False) -> None:
     """Measure the tasks of a version whose parameters were never measured.
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
-        version: which version; the newest when not given.
-        again: measure every task anew, even where the stored parameters have not changed.
+        version: Which version. Not given: the newest.
+        again: Measure every task anew, even where the stored parameters have not changed.
     """
     label(stream)
     with cluster(stream):

@@ -3,17 +3,18 @@
 from prefect import flow
 
 from flows import steps
+from flows.forms import StreamUrl, TaskName
 from flows.names import run_name
 from flows.runs import label
 
 
 @flow(flow_run_name=run_name)
-def forget(stream: str, task: str) -> int:
+def forget(stream: StreamUrl, task: TaskName) -> int:
     """Remove a task's parameters and data from every version; the other tasks keep theirs, bit for bit.
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
-        task: name of a learned task.
+        task: Name of a learned task. There is no way back.
 
     Returns:
         Number of the version without it, whose details hold the evidence.

@@ -3,12 +3,13 @@
 from prefect import flow
 
 from flows import steps
+from flows.forms import StreamUrl
 from flows.names import run_name
 from flows.runs import label
 
 
 @flow(flow_run_name=run_name)
-def ingest(stream: str) -> list[str]:
+def ingest(stream: StreamUrl) -> list[str]:
     """Validate and register the tasks that have arrived.
 
     Args:

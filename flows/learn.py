@@ -1,20 +1,17 @@
 """`learn`: one arrival becomes part of the model."""
 
-from typing import Literal
-
 from prefect import flow
 
 from apd.actors import cluster
 from apd.store import Candidate
 from flows import gates, steps
+from flows.forms import IfRefused, StreamUrl, TaskName
 from flows.names import run_name
 from flows.runs import label, name_version
 
-IfRefused = Literal["leave", "accept", "train again"]
-
 
 @flow(flow_run_name=run_name)
-def learn(stream: str, task: str, if_refused: IfRefused = "leave") -> int | None:
+def learn(stream: StreamUrl, task: TaskName, if_refused: IfRefused = "leave") -> int | None:
     """Train one accepted task on a Ray actor, commit it as a new version and measure what is new in it.
 
     Running it again, or twice at the same time, changes nothing: a task is learned once. A task below what the stream
@@ -22,8 +19,8 @@ def learn(stream: str, task: str, if_refused: IfRefused = "leave") -> int | None
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
-        task: name of an accepted task.
-        if_refused: what to do with a task below what the stream demands: leave it aside, accept it as it was trained,
+        task: Name of an accepted task.
+        if_refused: What to do with a task below what the stream demands: leave it aside, accept it as it was trained,
             or train it again on the newest version.
 
     Returns:

@@ -10,11 +10,11 @@ from prefect.futures import PrefectFuture
 
 from apd import overview
 from apd.actors import cluster
-from apd.config import require
 from apd.errors import ApdError
 from apd.store import Candidate, Stream
 from flows import gates, steps
 from flows.consolidate import consolidate
+from flows.forms import Count, StreamUrl
 from flows.ingest import ingest
 from flows.names import run_name
 from flows.report import report
@@ -24,7 +24,7 @@ Training = PrefectFuture[Candidate | None]
 
 
 @flow(flow_run_name=run_name)
-def run(stream: str, publish: bool = True, max_parallel: int | None = None) -> list[str]:
+def run(stream: StreamUrl, publish: bool = True, max_parallel: Count | None = None) -> list[str]:
     """Ingest what lies in the inbox, learn what waits, consolidate when it is due, write the report.
 
     A task that cannot be learned does not hold up the others; it stays waiting, and the flow fails at its end. One
@@ -32,8 +32,8 @@ def run(stream: str, publish: bool = True, max_parallel: int | None = None) -> l
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
-        publish: write the report when something was learned or refused.
-        max_parallel: tasks that train at the same time; not given: what the stream's resources say.
+        publish: Write the report when something was learned or refused.
+        max_parallel: Tasks that train at the same time. Not given: what the stream's `resources` say.
 
     Returns:
         Names of the tasks that were learned.
@@ -42,7 +42,6 @@ def run(stream: str, publish: bool = True, max_parallel: int | None = None) -> l
     if other:
         return cast(list[str], skipped(f"{other} is at work on this stream; it finds what has arrived"))
     label(stream)
-    require(max_parallel is None or max_parallel >= 1, "max_parallel", max_parallel, ">= 1")
     waiting = ingest(stream)
     if not waiting and not overview.is_due(Stream.open(stream)):
         return []

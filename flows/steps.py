@@ -7,6 +7,7 @@ what was done.
 """
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
@@ -19,10 +20,12 @@ from prefect.tasks import Task
 
 from apd import actors, overview
 from apd.actors import metrics
+from apd.benchmark import other_orders
 from apd.data import validate_task
 from apd.errors import NoNode, StateError, TaskRejected, Unreachable, WorkerLost
 from apd.report.page import html
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
+from apd.store.results import Results
 from apd.training import Progress
 from flows import dashboards, events
 
@@ -206,11 +209,18 @@ def show_version(url: str, version: int) -> None:
 
 
 @step("publish report", retries=6, delay=5)
-def publish_report(url: str, version: int | None) -> str:
-    """Write the HTML report of a version into the store, tables and the stream's page into Prefect; returns its URL."""
+def publish_report(url: str, version: int | None, benchmark: str | None = None) -> str:
+    """Write the HTML report of a version into the store, tables and the stream's page into Prefect; returns its URL.
+
+    benchmark: where the same tasks were learned in other orders.
+    """
     stream = Stream.open(url)
     shown = stream.head() if version is None else stream.version(version)
     content = overview.build_report(stream, shown)
+    if benchmark:
+        tasks = [task.name for task in content.tasks]
+        orders = other_orders(Results(benchmark), stream.config.learning.variant, tasks)
+        content = dataclasses.replace(content, orders=orders)
     place = stream.save_report(content.version, html(content))
     dashboards.show_report(stream, shown, content, place)
     get_run_logger().info("report of version %d: %s", content.version, place)

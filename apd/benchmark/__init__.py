@@ -6,10 +6,12 @@ contenders   the methods behind one interface
 cell         one method over one order from one seed, in memory
 summary      from cells to figures: accuracy, forgetting, order disparity, capacity
 tables       Markdown and rows
+orders       the same tasks in other orders, for a stream's report
 publish      tables and figures into the place of the results
 """
 
 from apd.benchmark.cell import CellResult, Step, TaskResult, load_tasks, network_for, run_cell
+from apd.benchmark.orders import other_orders
 from apd.benchmark.protocol import METHODS, Cell, Protocol, cells, protocol_of
 from apd.benchmark.publish import publish
 from apd.benchmark.summary import Figure, MethodSummary, summarise
@@ -26,6 +28,7 @@ __all__ = [
     "cells",
     "load_tasks",
     "network_for",
+    "other_orders",
     "protocol_of",
     "publish",
     "run_cell",

@@ -60,6 +60,11 @@ class Results:
         data = fetch_if_there(self._objects, key)
         return None if data is None else decode_document("cell", data, self._objects.where(key))
 
+    def cells(self) -> list[JSON]:
+        """All finished cells, by name. Raises CorruptObject."""
+        keys = [item.key for item in self._objects.list("cells/")]
+        return [decode_document("cell", self._objects.read(key), self._objects.where(key)) for key in sorted(keys)]
+
     def finish(self, cell: str, body: JSON) -> None:
         """Keep a finished cell; where another process was first, its results stay."""
         try:

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -12,6 +12,8 @@ from flows.cli.settings import merged, setting
 
 if TYPE_CHECKING:
     from apd.benchmark import Cell
+    from apd.data.official.orders import Order
+    from flows.forms import BenchmarkName
 
 
 @app.command(rich_help_panel=WORK)
@@ -67,7 +69,8 @@ def benchmark(
     from flows.benchmark import benchmark as flow
 
     place, folder = out or f"apd-{name}", None if data is None else str(data.absolute())
-    files = flow(name, place, folder, chosen, orders.split(","), _numbers(seeds), given, resources, parallel)
+    known, arrivals = cast("BenchmarkName", name), cast("list[Order]", orders.split(","))
+    files = flow(known, place, folder, chosen, arrivals, _numbers(seeds), given, resources, parallel)
     _show(place, plan, files, as_json)
 
 

@@ -178,7 +178,14 @@ def forget(
 
 
 @app.command(rich_help_panel=WORK)
-def report(stream: StreamOption, version: VersionOption = None) -> None:
+def report(
+    stream: StreamOption,
+    version: VersionOption = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="Results of `apd benchmark` on the same tasks, for other orders of arrival.", metavar="URL"),
+    ] = None,
+) -> None:
     """Write the HTML report of a version into the stream; print where it is."""
     from apd.store import Stream
     from flows import console
@@ -188,4 +195,4 @@ def report(stream: StreamOption, version: VersionOption = None) -> None:
     console.prepare()
     from flows.report import report as flow
 
-    typer.echo(flow(stream, chosen.number))
+    typer.echo(flow(stream, chosen.number, benchmark))

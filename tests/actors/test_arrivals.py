@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prefect.exceptions import ParameterTypeError
 
 from apd.config import ConsolidationConfig
-from apd.errors import ApdError, ConfigError
+from apd.errors import ApdError
 from apd.store import Stream
 from flows.run import run
 from tests.actors import small
@@ -84,5 +85,5 @@ def test_a_task_that_cannot_be_learned_waits_and_holds_up_no_other(tmp_path: Pat
 
 def test_no_task_at_a_time_is_refused(tmp_path: Path) -> None:
     stream = with_arrivals(tmp_path / "stream", 0)
-    with pytest.raises(ConfigError, match="max_parallel is 0 but must be >= 1"):
+    with pytest.raises(ParameterTypeError, match="max_parallel: Input should be greater than or equal to 1"):
         run(stream.url, max_parallel=0)

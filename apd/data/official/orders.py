@@ -1,9 +1,12 @@
 """In which orders the tasks of a benchmark arrive: A to E, so that what depends on the order can be measured."""
 
+from typing import Literal, get_args
+
 from apd.config import require
 from apd.data.splits import permutation
 
-ORDERS = ("A", "B", "C", "D", "E")
+Order = Literal["A", "B", "C", "D", "E"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 
 AUTHORS: dict[str, dict[str, str]] = {
     "cifar100-split": {

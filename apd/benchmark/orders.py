@@ -1,0 +1,39 @@
+"""The tasks of a stream in other orders of arrival: from the cells of a benchmark, for the stream's report."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from apd.benchmark.cell import CellResult
+from apd.errors import DataError
+from apd.report.content import OrderRow
+from apd.store.results import Results
+
+
+def other_orders(place: Results, method: str, tasks: Sequence[str]) -> tuple[OrderRow, ...]:
+    """Final accuracies in every order that the benchmark has, mean over seeds, except the stream's own order, `tasks`.
+
+    method: as the benchmark calls it, the stream's variant. tasks: names as they arrived. Raises DataError when the
+    benchmark has no finished cell of the method, or other tasks.
+    """
+    found = [CellResult.from_json(body) for body in place.cells()]
+    cells = [cell for cell in found if cell.cell.method == method]
+    if not cells:
+        methods = ", ".join(sorted({cell.cell.method for cell in found})) or "none"
+        raise DataError(f"{place.url} has no finished cell of {method}; those that are finished are of: {methods}")
+    by_order: dict[str, list[Mapping[str, float]]] = {}
+    for cell in sorted(cells, key=lambda cell: (cell.cell.order, cell.cell.seed)):
+        arrived = [task.task for task in cell.tasks]
+        _require_same(place, arrived, tasks)
+        if arrived != list(tasks):
+            by_order.setdefault(cell.cell.order, []).append({task.task: task.accuracies[-1] for task in cell.tasks})
+    return tuple(
+        OrderRow(f"order {order}", tuple(fmean(final[task] for final in finals) for task in tasks))
+        for order, finals in by_order.items()
+    )
+
+
+def _require_same(place: Results, arrived: Sequence[str], tasks: Sequence[str]) -> None:
+    strange = sorted({*arrived} ^ {*tasks})
+    if strange:
+        names = ", ".join(strange[:5]) + (" and more" if len(strange) > 5 else "")
+        raise DataError(f"{place.url} and the stream must have the same tasks, but one of them lacks {names}")

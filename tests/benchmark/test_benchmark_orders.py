@@ -1,0 +1,36 @@
+"""What a stream's report takes from a benchmark: its own tasks, learned in other orders."""
+
+from pathlib import Path
+
+import pytest
+
+from apd.benchmark import CellResult, other_orders
+from apd.errors import DataError
+from apd.report.content import OrderRow
+from apd.store.results import Results
+from tests.benchmark import known
+
+
+def keeping(folder: Path, cells: list[CellResult]) -> Results:
+    place = Results(str(folder))
+    for cell in cells:
+        place.finish(cell.cell.name, cell.to_json())
+    return place
+
+
+def test_final_accuracies_in_the_other_orders_are_means_over_the_seeds(tmp_path: Path):
+    place = keeping(tmp_path, known.forgetful())
+    (other,) = other_orders(place, "finetuning", ["c", "b", "a"])
+    assert other == OrderRow("order A", pytest.approx((0.8, 0.7, 0.6)))
+    (other,) = other_orders(place, "finetuning", ["a", "b", "c"])
+    assert other == OrderRow("order B", pytest.approx((0.7, 0.8, 0.9)))
+
+
+def test_results_of_something_else_are_refused_by_name(tmp_path: Path):
+    place = keeping(tmp_path, known.forgetful())
+    with pytest.raises(DataError, match="has no finished cell of apd2; those that are finished are of: finetuning"):
+        other_orders(place, "apd2", ["a", "b", "c"])
+    with pytest.raises(DataError, match="the same tasks, but one of them lacks c, d"):
+        other_orders(place, "finetuning", ["a", "b", "d"])
+    with pytest.raises(DataError, match="those that are finished are of: none"):
+        other_orders(Results(str(tmp_path / "empty")), "apd2", ["a"])
