@@ -281,7 +281,7 @@ class Learner:
 
     def export(self, task: str) -> dict[str, Tensor]:
         """The task as a plain state dict: `MyNetwork(classes).load_state_dict(learner.export(task))`."""
-        return bare_state(self.stream.load_task(self.stream.head(), task))
+        return self._network.state_dict(bare_state(self.stream.load_task(self.stream.head(), task)))
 
     def save(self, url: str, *, storage_options: Mapping[str, Any] | None = None) -> None:
         """Copy the whole stream, data and all versions, to an empty folder or `s3://bucket/prefix`, and go on there.

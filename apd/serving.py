@@ -48,11 +48,13 @@ class Predictor:
 def export(stream: Stream, task: str, file: Path, version: int | None = None) -> int:
     """Write theta_t and the private tensors of a task as safetensors; returns how many numbers that is.
 
-    The file is the state dict of the network that the stream names, built for the task's number of classes; its
-    metadata have task, version and classes. Raises Unreachable when it cannot be written.
+    The file is the state dict of the network that the stream names, built for the task's number of classes, tied
+    tensors under each of their names; its metadata have task, version and classes. Raises Unreachable when it cannot
+    be written.
     """
     chosen = stream.head() if version is None else stream.version(version)
-    tensors = {name: value.contiguous() for name, value in bare_state(stream.load_task(chosen, task)).items()}
+    state = from_config(stream.config).state_dict(bare_state(stream.load_task(chosen, task)))
+    tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}
     described = {"task": task, "version": str(chosen.number), "classes": "\n".join(chosen.entry(task).classes)}
     try:
         save_file(tensors, file, metadata=described)

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from apd.config import NetworkConfig
 from apd.errors import AlreadyExists, ConfigError, DataError, StateError, UnknownTask
 from apd.learner import Learner
+from apd.serving import export
 
 SHAPE = (1, 4, 4)
 FIVE_LINES = """
@@ -203,6 +205,35 @@ def test_export_is_the_bare_network() -> None:
     network.load_state_dict(learner.export("bags"))
     logits = network.eval()(samples(5)[0])
     torch.testing.assert_close(torch.softmax(logits, 1), learner.predict_proba("bags", samples(5)[0]))
+
+
+class Tied(nn.Module):
+    """Two layers that are one weight."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.body, self.again, self.head = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, classes)
+        self.again.weight = self.body.weight
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(torch.relu(self.again(torch.relu(self.body(inputs.flatten(1))))))
+
+
+def test_a_network_with_tied_weights_goes_the_whole_way_and_back(tmp_path: Path) -> None:
+    """Learned, saved, loaded, exported as a dictionary and as a file: the bare network gives the same answers."""
+    learner = Learner(Tied, SHAPE, epochs=2, batch_size=10)
+    learner.learn("shoes", samples(1))
+    learner.learn("bags", samples(2))
+    expected = probabilities(learner)
+    learner.save(str(tmp_path / "stream"))
+    loaded = Learner.load(str(tmp_path / "stream"))
+    assert_same_bits(probabilities(loaded), expected)
+    for task in loaded.tasks:
+        export(loaded.stream, task, tmp_path / "task.safetensors")
+        for state in (loaded.export(task), load_file(tmp_path / "task.safetensors")):
+            network = Tied(3).eval()
+            network.load_state_dict(state, strict=True)
+            torch.testing.assert_close(torch.softmax(network(samples(5)[0]), 1), expected[task])
 
 
 def test_consolidates_every_s_tasks_within_the_tolerance() -> None:

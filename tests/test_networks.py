@@ -185,6 +185,9 @@ def test_tied_parameters_hidden_buffers_and_unusual_heads():
     assert torch.equal(first, net.forward(tensors, torch.ones(2, 4), training=True))
     torch.default_generator.manual_seed(0)
     assert torch.allclose(first, Odd(3)(torch.ones(2, 4)))
+    state = net.state_dict(tensors)
+    assert state["two.weight"] is tensors["one.weight"]
+    Odd(3).load_state_dict(state, strict=True)
 
 
 @pytest.mark.parametrize(

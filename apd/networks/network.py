@@ -8,7 +8,7 @@ Nothing is guessed from names or layer types: the head is what changes its shape
 parameter of two or more dimensions that does not is shared. Tied parameters are listed once, under their first name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -28,6 +28,8 @@ class _Skeleton:
     """Those parameters and buffers, on the meta device."""
     constants: Tensors
     """Buffers that are no part of a state dict, on the device that the skeleton is for."""
+    ties: Mapping[str, str]
+    """Further names that the module's state dict has for one of those tensors, and the name it has there."""
 
     def call(self, tensors: Tensors, inputs: Tensor, training: bool) -> Tensor:
         self.module.train(training)
@@ -85,6 +87,11 @@ class Network:
         skeleton = self._skeleton(self.classes_of(tensors), inputs.device)
         scaled = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
         return skeleton.call(tensors, scaled, training)
+
+    def state_dict(self, tensors: Tensors) -> dict[str, Tensor]:
+        """What `load_state_dict` of the module itself takes: the tensors, tied ones under each of their names."""
+        ties = self._skeleton(self.classes_of(tensors)).ties
+        return {**tensors, **{name: tensors[first] for name, first in ties.items()}}
 
     def check(self) -> None:
         """Build the network and run it on two empty inputs; ConfigError says why no stream can grow it."""
@@ -178,13 +185,16 @@ def _hollow(module: nn.Module, device: torch.device) -> _Skeleton:
     """Let go of the storage of parameters, which calls bring along; move what they do not bring to the device."""
     tensors = {name: tensor.detach().to("meta") for name, tensor in _persistent(module).items()}
     constants = {name: buffer.to(device) for name, buffer in module.named_buffers() if name not in tensors}
+    first = {id(tensor): name for name, tensor in _persistent(module).items()}
+    state = module.state_dict(keep_vars=True)
+    ties = {name: first[id(value)] for name, value in state.items() if name not in tensors and id(value) in first}
     empty: dict[nn.Parameter, nn.Parameter] = {}  # tied parameters must stay one object
     for child in module.modules():
         for name, parameter in child._parameters.items():
             if parameter is not None:
                 stand_in = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
                 child._parameters[name] = empty.setdefault(parameter, stand_in)
-    return _Skeleton(module, tensors, constants)
+    return _Skeleton(module, tensors, constants, ties)
 
 
 def _float32(name: str, tensor: Tensor) -> Shape:
