@@ -7,6 +7,7 @@
     ├── TaskRefused            a trained task stays below what the stream demands
     ├── StateError             sigma, masks or taus do not fit each other or the network
     │   └── ShapeMismatch      a tensor's shape is not the network's
+    ├── TrainingFailed         code of a stream's own, such as its network, raised an error in training
     ├── UnknownTask            no task of that name in that version
     ├── StoreError             object storage
     │   ├── NotFound           no such object, version or stream
@@ -50,6 +51,10 @@ class StateError(ApdError):
 
 class ShapeMismatch(StateError):
     """A tensor's shape is not the one the network has."""
+
+
+class TrainingFailed(ApdError):
+    """Code of a stream's own, such as its network, raised an error in training; the text ends with its last line."""
 
 
 class UnknownTask(ApdError):

@@ -7,6 +7,7 @@ import logging
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 
 ENVIRONMENT = {
@@ -56,7 +57,8 @@ def start_server() -> None:
     """Start the server that Prefect embeds, unless the settings name another one.
 
     A Ctrl-C goes to all processes of the terminal. This one must outlive it: the flows report to it that they were
-    interrupted, and wait for a minute when it does not answer. A process inherits what its parent blocks.
+    interrupted, and wait for a minute when it does not answer. A process inherits what its parent blocks. And it must
+    not outlive this process, however that ends.
     """
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import get_current_settings
@@ -65,7 +67,19 @@ def start_server() -> None:
     if settings.api.url or not settings.server.ephemeral.enabled:
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    server = SubprocessASGIServer()
     try:
-        SubprocessASGIServer().start()
+        server.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if server.server_process:
+        end_with_us(server.server_process.pid)
+
+
+def end_with_us(pid: int) -> None:
+    """End that process when this one is gone, be it by SIGKILL: the pipe that a shell waits on is closed then."""
+    waits, _ours = os.pipe()  # closed with this process, not before
+    command = ("/bin/sh", "-c", 'read -r _; kill "$0"', str(pid))
+    with os.fdopen(waits) as end:
+        shell = subprocess.Popen(command, stdin=end, stderr=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+    shell.returncode = 0  # it outlives us, which Popen would warn of

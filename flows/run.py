@@ -10,7 +10,7 @@ from prefect.futures import PrefectFuture
 
 from apd import overview
 from apd.actors import cluster
-from apd.errors import ApdError
+from apd.errors import ApdError, TrainingFailed
 from apd.store import Candidate, Stream
 from flows import gates, steps
 from flows.consolidate import consolidate
@@ -73,10 +73,9 @@ def learn_all(stream: str, waiting: Sequence[str], max_parallel: int | None, pub
     consolidate_if_due(stream, publish)  # where an interrupted run left off
     for task, training in trainings(stream, waiting, max_parallel):
         try:
-            learned = _take_in(stream, training.result(), outcome)
+            learned = _take_in(stream, result_of(training), outcome)
         except ApdError as error:
-            get_run_logger().error("%s was not learned: %s", task, error)
-            outcome.failed[task] = str(error)
+            outcome.failed[task] = give_up(stream, task, error)
             continue
         if learned:
             consolidate_if_due(stream, publish)
@@ -96,6 +95,25 @@ def _take_in(stream: str, candidate: Candidate | None, outcome: Outcome) -> bool
     steps.evaluate(stream, version, again=False, task=candidate.task)
     steps.show_version(stream, version)
     return True
+
+
+def result_of(training: Training) -> Candidate | None:
+    """What a training came to. Errors that are not ours, such as those of a stream's own network: TrainingFailed."""
+    outcome = training.result(raise_on_failure=False)
+    if isinstance(outcome, ApdError):
+        raise outcome
+    if isinstance(outcome, Exception):
+        raise TrainingFailed(str(outcome)) from outcome
+    return outcome
+
+
+def give_up(stream: str, task: str, error: ApdError) -> str:
+    """Say why a task was not learned, in full to the log, so that the others can go on; returns it in one line."""
+    get_run_logger().error("%s was not learned: %s", task, error)
+    reason = str(error).strip().splitlines()[-1]
+    if not isinstance(error, steps.PASSING):  # which is no fault of the task's
+        steps.note_failure(stream, task, reason)
+    return reason
 
 
 def trainings(stream: str, waiting: Sequence[str], max_parallel: int | None) -> Iterator[tuple[str, Training]]:

@@ -25,6 +25,7 @@ from apd.data import validate_task
 from apd.errors import NoNode, StateError, TaskRejected, Unreachable, WorkerLost
 from apd.report.page import html
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
+from apd.store.failures import LIMIT, Failures
 from apd.store.results import Results
 from apd.training import Progress
 from flows import dashboards, events
@@ -74,8 +75,11 @@ def find_arrivals(url: str) -> list[str]:
 
 @step("list waiting")
 def list_waiting(url: str) -> list[str]:
-    """Names of the accepted tasks that no version has yet, in arrival order."""
-    return [arrival.task for arrival in Stream.open(url).inbox.waiting()]
+    """Names of the accepted tasks that no version has yet, in arrival order, without those that failed too often."""
+    log, stream = get_run_logger(), Stream.open(url)
+    for name, reason in overview.left_out(stream).items():
+        log.warning("%s is left out, it failed too often; `apd retry %s` tries again: %s", name, name, reason)
+    return overview.learnable(stream)
 
 
 @step("check cluster", retries=0)
@@ -126,6 +130,14 @@ def _watch(work: Iterator[Progress | Candidate], stream: str, name: str) -> Cand
             *(name, event.epoch, event.epochs, event.loss, 100 * event.validation_accuracy, 100 * event.tau_density),
         )
     raise StateError(f"the training of {name} ended without a result")
+
+
+@step("note failure")
+def note_failure(url: str, name: str, reason: str) -> None:
+    """Count a training that failed by itself; after LIMIT of them the task is left out until somebody asks for it."""
+    count = Failures(Stream.open(url).objects).add(name, reason)
+    after = "it is left out from now on" if count >= LIMIT else "the next run tries again"
+    get_run_logger().error("%s has failed %d of %d times: %s", name, count, LIMIT, after)
 
 
 @step("commit")

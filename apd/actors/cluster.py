@@ -4,7 +4,9 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 
 import ray
@@ -29,13 +31,30 @@ def cluster(url: str, address: str | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _connect(address or os.environ.get("RAY_ADDRESS"))
+    with _own_answer_to_termination():
+        _connect(address or os.environ.get("RAY_ADDRESS"))
     try:
         _refuse_folder_out_of_reach(url)
         yield
     finally:
         release_all()
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_answer_to_termination() -> Iterator[None]:
+    """Keep what this process does at SIGTERM.
+
+    Ray replaces it by an end without any `finally`: a cancelled flow could not say any more that it was cancelled.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which alone may set it
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _connect(address: str | None) -> None:

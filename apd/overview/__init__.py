@@ -2,6 +2,7 @@
 
 facts       its tasks, its state, whether a consolidation is due
 gates       whether a new task or a consolidation may become the head
+waiting     what will be learned, and what failed too often
 capacity    how large it is, by the paper's count and in bytes
 content     all that its report shows
 """
@@ -9,6 +10,7 @@ content     all that its report shows
 from apd.overview.content import Growth, build_report, growth
 from apd.overview.facts import accuracies, arrivals, is_due, status, tasks
 from apd.overview.gates import accuracies_before_and_after, reasons_to_refuse, shortfalls
+from apd.overview.waiting import learnable, left_out
 
 __all__ = [
     "Growth",
@@ -18,6 +20,8 @@ __all__ = [
     "build_report",
     "growth",
     "is_due",
+    "learnable",
+    "left_out",
     "reasons_to_refuse",
     "shortfalls",
     "status",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from apd.config import to_json
+from apd.overview.waiting import describe
 from apd.store import Stream, TaskEntry, Version
 
 Row = dict[str, Any]
@@ -31,7 +32,7 @@ def tasks(stream: Stream, version: Version) -> list[Row]:
 def arrivals(stream: Stream) -> list[Row]:
     """One row per task that is not learned: waiting, in the inbox, still being written there, refused, or rejected."""
     inbox = stream.inbox
-    waiting = [_row(one.task, "waiting", f"arrival {one.number}") for one in inbox.waiting()]
+    waiting = [_row(one.task, "waiting", describe(stream, one)) for one in inbox.waiting()]
     submitted = [_row(folder, "submitted", "in the inbox") for folder in inbox.complete()]
     arriving = [_row(folder, "arriving", "in the inbox, without task.json") for folder in inbox.incomplete()]
     refused = [_row(one.task, "refused", _why(stream, one.task)) for one in inbox.refused()]

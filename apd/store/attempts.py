@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from apd.errors import AlreadyExists
 from apd.state import Snapshot
+from apd.store.failures import failures_key
 from apd.store.formats import JSON, decode_document, decode_snapshot, encode_document, encode_snapshot
 from apd.store.objects import Objects, check_key, fetch_if_there
 from apd.store.proposals import Candidate
@@ -80,5 +81,5 @@ class Attempts:
 
     def clear(self, task: str) -> None:
         """Remove the attempt, if there is one."""
-        for key in (candidate_key(task), attempt_key(task), base_key(task)):
+        for key in (candidate_key(task), attempt_key(task), base_key(task), failures_key(task)):
             self._objects.delete(key)

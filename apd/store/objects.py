@@ -22,6 +22,8 @@ RACERS = 8
 """Writers of one name at once in the start-up probe; a server that lets several win is caught only by a race."""
 ROUNDS = 3
 """Races of the start-up probe."""
+PROTOCOLS = ("file", "s3", "memory")
+"""What a URL may begin with; elsewhere nobody has seen that put-if-absent decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +153,11 @@ def is_local(url: str) -> bool:
 
 
 def normal_url(url: str) -> str:
-    """One spelling per place: an absolute path for a folder, no trailing slash."""
+    """One spelling per place: an absolute path for a folder, no trailing slash. Raises ConfigError for other places."""
     if not url:
         raise ConfigError("the stream's URL is empty; give a folder or s3://bucket/prefix")
+    if protocol_of(url) not in PROTOCOLS:
+        raise ConfigError(f"{url!r} is no place for a stream; give a folder or s3://bucket/prefix")
     if protocol_of(url) == "file":
         return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
     return url.rstrip("/")

@@ -2,8 +2,9 @@
 
 import contextlib
 import json
+import signal
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -38,20 +39,41 @@ Tasks arrive in its inbox and are learned one after another:
 
 Exit codes: 0, 1 after an error that is named, 2 after a wrong command line,
 3 when a task or a consolidation was refused and kept aside,
-130 after Ctrl-C.
+130 after Ctrl-C, 143 after SIGTERM.
 """
 
 REFUSED = 3
 """Exit code when everything worked and a gate kept something out."""
 
+CONTINUE = "run the same command again to continue where it was"
+
+
+class Terminated(BaseException):
+    """SIGTERM came: everything that is under way is ended in order, and nobody on the way may take it for an error."""
+
+
+@contextlib.contextmanager
+def orderly_termination() -> Iterator[None]:
+    """Raise Terminated where SIGTERM would end this process at once."""
+
+    def answer(*_: object) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, answer)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """A user's mistake is one line on standard error and exit code 1, an interruption 130, our defect a traceback."""
+    """A user's mistake is one line on standard error and exit code 1, our defect a traceback; HELP has the others."""
     from apd.errors import ApdError
 
     try:
-        yield
+        with orderly_termination():
+            yield
     except ApdError as error:
         raise fail(f"{type(error).__name__}: {error}", 1) from None
     except BrokenPipeError:  # the reader of our output went away, as `head` does: click's business
@@ -60,7 +82,9 @@ def plain_errors() -> Iterator[None]:
         place = f"{error.filename}: " if error.filename else ""
         raise fail(f"{type(error).__name__}: {place}{error.strerror or error}", 1) from None
     except KeyboardInterrupt:
-        raise fail("interrupted; run the same command again to continue where it was", 130) from None
+        raise fail(f"interrupted; {CONTINUE}", 130) from None
+    except Terminated:
+        raise fail(f"terminated; {CONTINUE}", 143) from None
 
 
 def fail(message: str, code: int) -> typer.Exit:

@@ -1,4 +1,4 @@
-"""Commands that start flows: run, accept, evaluate, consolidate, forget, report.
+"""Commands that start flows: run, retry, accept, evaluate, consolidate, forget, report.
 
 Each looks at what it was told before it starts anything: a mistake is answered at once, not after Prefect is up.
 """
@@ -60,18 +60,36 @@ def learn_what_waits(stream: "Stream", as_json: bool = False) -> bool:
 
 def watch_inbox(stream: "Stream", every: float) -> None:
     """Run the flow whenever something waits, for ever; after a failure, look again after twice the pause."""
+    from apd import overview
     from apd.errors import ApdError
 
     pause = every
     while True:
         try:
-            if stream.inbox.complete() or stream.inbox.waiting():
+            if stream.inbox.complete() or overview.learnable(stream):
                 learn_what_waits(stream)
             pause = every
         except ApdError as error:
             pause = min(2 * pause, max(every, LONGEST_PAUSE))
             typer.echo(f"{type(error).__name__}: {error}\nlooking again in {pause:g} s", err=True)
         time.sleep(pause)
+
+
+@app.command(rich_help_panel=WORK)
+def retry(
+    task: Annotated[str, typer.Argument(help="Name of a task that waits.", metavar="TASK")],
+    stream: StreamOption,
+) -> None:
+    """Let a task that failed too often be tried again by the next run; `apd tasks` names those that are left out."""
+    from apd.errors import UnknownTask
+    from apd.store import Stream
+    from apd.store.failures import Failures
+
+    opened = Stream.open(stream)
+    if task not in [one.task for one in opened.inbox.waiting()]:
+        raise UnknownTask(f"no task {task!r} waits in {opened.url}; `apd tasks` lists those that do")
+    Failures(opened.objects).clear(task)
+    typer.echo(f"the next run tries {task} again")
 
 
 @app.command(rich_help_panel=WORK)

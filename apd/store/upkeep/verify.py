@@ -8,6 +8,7 @@ from apd.errors import ApdError
 from apd.state import Clustering
 from apd.store.attempts import decode_base, decode_candidate
 from apd.store.blobs import in_parallel, key_of
+from apd.store.failures import decode_failures
 from apd.store.formats import decode_document, decode_snapshot
 from apd.store.history import HINT
 from apd.store.inbox import measure
@@ -28,7 +29,11 @@ DOCUMENTS = {
 }
 """Areas of independent documents, and their kind."""
 
-ATTEMPTS: dict[str, Callable[[bytes, str], object]] = {"base.json": decode_base, "candidate.json": decode_candidate}
+ATTEMPTS: dict[str, Callable[[bytes, str], object]] = {
+    "base.json": decode_base,
+    "candidate.json": decode_candidate,
+    "failures.json": decode_failures,
+}
 """What else than a snapshot an attempt consists of."""
 
 
