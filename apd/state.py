@@ -206,13 +206,9 @@ class ParameterReport:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Consolidation:
-    """Outcome of one consolidation."""
+class Regrouping:
+    """What one consolidation decided: everything but the tensors."""
 
-    tasks: tuple[TaskState, ...]
-    """Every task, in the order given, all relative to `sigma`, which is one object."""
-    sigma: Tensors
-    """The sigma from which the next task starts."""
     clustering: Clustering
     """Hand it to the next consolidation."""
     tolerance: float
@@ -228,6 +224,16 @@ class Consolidation:
     def largest_move(self) -> float:
         """Largest absolute change of any parameter of any task."""
         return max((move for part in self.report.values() for move in part.moves.values()), default=0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Consolidation(Regrouping):
+    """Outcome of one consolidation."""
+
+    tasks: tuple[TaskState, ...]
+    """Every task, in the order given, all relative to `sigma`, which is one object."""
+    sigma: Tensors
+    """The sigma from which the next task starts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,11 +13,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import httpx
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
-
 from apd import actors, overview
 from apd.actors import metrics
 from apd.benchmark import other_orders
@@ -29,9 +24,16 @@ from apd.store.failures import LIMIT, Failures
 from apd.store.results import Results
 from apd.training import Progress
 from flows import dashboards, events
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
+SHARE = 8
+"""Tasks that one evaluating actor measures at least, where there are so many: it takes some 3 s to start."""
+
 PASSING = (Unreachable, WorkerLost, NoNode, ConnectionError, TimeoutError, httpx.TransportError)
 
 
@@ -163,34 +165,35 @@ def announce_when_due(url: str) -> None:
 
 @step("evaluate", retries=4, delay=5)
 def evaluate(url: str, version: int | None, again: bool, task: str | None = None) -> list[actors.Evaluation]:
-    """Measure the tasks, or this one, whose parameters have not been measured before (`again`: all), on a Ray actor."""
+    """Measure the tasks, or this one, whose parameters have not been measured before (`again`: all), on Ray actors."""
     stream = Stream.open(url)
     measured = stream.head() if version is None else stream.version(version)
     return measure(stream, measured.entries if task is None else (measured.entry(task),), again)
 
 
 def measure(stream: Stream, entries: tuple[TaskEntry, ...], again: bool) -> list[actors.Evaluation]:
-    """Evaluations of these states; one that was measured keeps its record, since its theta key proves it the same."""
+    """Evaluations of these states, by as many actors as there is room for.
+
+    One that was measured keeps its record: it is kept under its theta key, the digest of all that it predicts with.
+    """
     log = get_run_logger()
     todo = [entry for entry in entries if again or stream.evaluations.get(entry.theta_key) is None]
     log.info("evaluating %d of %d tasks; the others have not changed", len(todo), len(entries))
     if not todo:
         return []
     results = []
-    for result in actors.events(actors.Evaluator, "evaluate", stream.url, todo, resources=stream.config.resources):
-        log.info("%s: test accuracy %.1f %%", result.task, 100 * result.test_accuracy)
-        results.append(result)
+    most = -(-len(todo) // SHARE)
+    with actors.crew(actors.Evaluator, stream.url, stream.config.resources, most) as work:
+        for result in work.each("evaluate", todo):
+            log.info("%s: test accuracy %.1f %%", result.task, 100 * result.test_accuracy)
+            results.append(result)
     return results
 
 
 @step("cluster", retries=4, delay=5)
 def cluster(url: str, version: int, tolerance: float) -> Proposal:
-    """Cluster the taus of a version on a Ray actor; the proposal is in the store, not yet part of a version."""
-    stream = Stream.open(url)
-    asked = stream.config.resources
-    work = actors.events(actors.Consolidator, "propose", stream.url, version, tolerance, resources=asked)
-    proposals: list[Proposal] = list(work)
-    return proposals[0]
+    """Cluster the taus of a version on Ray actors; the proposal is in the store, not yet part of a version."""
+    return actors.propose(Stream.open(url), version, tolerance)
 
 
 @step("commit consolidation")

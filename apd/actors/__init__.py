@@ -1,9 +1,11 @@
 """The heavy work, on a Ray cluster. The only package that knows Ray.
 
-    workers     the kinds of work: learn, evaluate, consolidate, compare; plain classes, usable without Ray
+    workers     the kinds of work: learn, evaluate, compare; plain classes, usable without Ray
     versions    what every node has to have the same
     resources   what an actor asks of the cluster
     work        an actor of its own for each piece of work
+    crew        several actors that share a list of pieces of work
+    consolidation   a consolidation by a crew
     metrics     what a monitor sees of it
     cluster     the connection
 
@@ -11,18 +13,21 @@ Only names and numbers travel to an actor, and only small results travel back; w
 """
 
 from apd.actors.cluster import cluster
+from apd.actors.consolidation import propose
+from apd.actors.crew import crew
 from apd.actors.resources import check_resources
 from apd.actors.work import companion, events
-from apd.actors.workers import Comparer, Consolidator, Evaluation, Evaluator, Trainer
+from apd.actors.workers import Comparer, Evaluation, Evaluator, Trainer
 
 __all__ = [
     "Comparer",
-    "Consolidator",
     "Evaluation",
     "Evaluator",
     "Trainer",
     "check_resources",
     "cluster",
     "companion",
+    "crew",
     "events",
+    "propose",
 ]

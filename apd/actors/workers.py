@@ -4,21 +4,21 @@ import functools
 import math
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-
 from apd.actors import metrics
 from apd.actors.versions import Versions, require_versions
 from apd.baselines import FineTuning, SeparateNetwork
 from apd.data import TaskData, load_task
-from apd.errors import StateError, StoreError
+from apd.errors import CorruptObject, StoreError
 from apd.loop import bare_accuracy
 from apd.metrics import most_frequent
 from apd.networks import Network, from_config
 from apd.state import Arrival
-from apd.store import Candidate, Proposal, Stream, TaskEntry
+from apd.store import Candidate, Stream, TaskEntry
+from apd.store.records import theta_key
 from apd.training import Fit, Progress, accuracy
 
 
@@ -67,8 +67,15 @@ class Worker:
         require_versions(versions, host)
 
     def measure(self, entry: TaskEntry, data: TaskData) -> Evaluation:
-        """Accuracy of a task as it is stored, recorded under its theta key."""
+        """Accuracy of a task as it is stored, recorded under its theta key: proof that what has this key is measured.
+
+        Raises CorruptObject when what is stored has another.
+        """
         state = self.stream.load_entry(entry)
+        found = theta_key(state)
+        if found != entry.theta_key:
+            expected = f"version says {entry.theta_key}"
+            raise CorruptObject(f"the parameters of task {entry.name!r} have the theta key {found}, its {expected}")
         accuracies = {
             "validation_accuracy": accuracy(self.network, state, data.validation),
             "test_accuracy": accuracy(self.network, state, data.test),
@@ -148,36 +155,9 @@ def beside(arrival: Arrival, siblings: int, mask_start: float) -> Arrival:
 class Evaluator(Worker):
     """Measures tasks as they are stored."""
 
-    def evaluate(self, entries: Sequence[TaskEntry]) -> Iterator[Evaluation]:
-        """Read each entry's parameters and data from the store; yield its accuracy, recorded under its theta key."""
-        for entry in entries:
-            yield self.measure(entry, self._data(entry.name))
-
-
-class Consolidator(Worker):
-    """Clusters the taus of a version."""
-
-    def propose(self, base: int, tolerance: float) -> Iterator[Proposal]:
-        """Consolidate version `base`; yield the proposal, whose blobs are in the store, for the caller to commit.
-
-        tolerance: in place of the stream's own.
-        """
-        from apd.consolidation import consolidate  # scikit-learn takes a second to import, which no other work needs
-
-        started, stream = time.monotonic(), self.stream
-        version = stream.version(base)
-        if version.sigma is None:
-            raise StateError(f"version {base} of {stream.url} has no tasks: there is nothing to consolidate")
-        tasks = [stream.load_entry(entry) for entry in version.entries]
-        settings = replace(stream.config.consolidation, tolerance=tolerance)
-        outcome = consolidate(
-            tasks,
-            stream.load_sigma(version.sigma),
-            stream.clustering(version),
-            settings,
-            seed=stream.config.learning.seed,
-        )
-        yield stream.write_consolidation(outcome, base=version, seconds=time.monotonic() - started)
+    def evaluate(self, entry: TaskEntry) -> Evaluation:
+        """Read the task's parameters and data from the store; its accuracy is recorded under its theta key."""
+        return self.measure(entry, self._data(entry.name))
 
 
 class Comparer(Worker):

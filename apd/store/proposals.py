@@ -2,14 +2,14 @@
 
 import dataclasses
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from apd.data import TaskInfo
 from apd.decomposition import add_masks
 from apd.errors import StateError
-from apd.state import Consolidation, Learned, TaskState, Tensors
+from apd.state import Consolidation, Learned, Regrouping, TaskState, Tensors
 from apd.store.formats import JSON
 from apd.store.manifest import SigmaRef, TaskEntry, Version
 from apd.store.records import Owner, Records
@@ -112,9 +112,25 @@ def write_consolidation(
     commit = secrets.token_hex(16)
     sigma = records.sigmas.write(outcome.sigma, {"commit": commit}, near=base.sigma)
     entries = [
-        _rewrite(records, entry, task, sigma, commit)
+        rewrite(records, entry, task, sigma, commit)
         for entry, task in zip(base.entries, outcome.tasks, strict=True)
     ]  # fmt: skip
+    statistics = write_sums(records, [task.mask_logits for task in outcome.tasks], commit)
+    return conclude(records, outcome, base, kind, commit, entries, sigma, statistics, seconds)
+
+
+def conclude(
+    records: Records,
+    outcome: Regrouping,
+    base: Version,
+    kind: Literal["consolidate", "prune"],
+    commit: str,
+    entries: Sequence[TaskEntry],
+    sigma: SigmaRef,
+    statistics: str,
+    seconds: float | None,
+) -> Proposal:
+    """Store what was decided, once sigma, statistics and every task in its new form are stored under this commit."""
     return Proposal(
         base=base.number,
         kind=kind,
@@ -122,13 +138,13 @@ def write_consolidation(
         message=_describe(outcome, entries),
         entries=tuple(entries),
         sigma=sigma,
-        statistics=write_sums(records, [task.mask_logits for task in outcome.tasks], commit),
+        statistics=statistics,
         clustering=records.write_json("clustering", outcome.clustering.to_json() | {"commit": commit}),
         details={**_details(records, outcome, entries, commit), "seconds": seconds},
     )
 
 
-def _rewrite(records: Records, entry: TaskEntry, task: TaskState, sigma: SigmaRef, commit: str) -> TaskEntry:
+def rewrite(records: Records, entry: TaskEntry, task: TaskState, sigma: SigmaRef, commit: str) -> TaskEntry:
     """The entry of a task in its new form."""
     old = records.read_record(entry.record)
     owner = Owner(entry.name, entry.arrival, commit)
@@ -137,7 +153,7 @@ def _rewrite(records: Records, entry: TaskEntry, task: TaskState, sigma: SigmaRe
     return dataclasses.replace(renamed, bytes=written.bytes, tau_nnz=_tau_nnz(task))
 
 
-def write_sums(records: Records, masks: Sequence[Tensors], commit: str) -> str:
+def write_sums(records: Records, masks: Iterable[Tensors], commit: str) -> str:
     """Statistics of these tasks, from nothing."""
     pull: Tensors = {}
     curvature: Tensors = {}
@@ -150,18 +166,18 @@ def _tau_nnz(task: TaskState) -> int:
     return sum(part.nnz for part in task.tau.values())
 
 
-def _describe(outcome: Consolidation, entries: Sequence[TaskEntry]) -> str:
+def _describe(outcome: Regrouping, entries: Sequence[TaskEntry]) -> str:
     clusters = _clusters(outcome)
     after = sum(entry.tau_nnz for entry in entries)
     return f"{len(entries)} tasks, {clusters} clusters, tau {outcome.tau_stored:,} -> {after:,} non-zeros"
 
 
-def _clusters(outcome: Consolidation) -> int:
+def _clusters(outcome: Regrouping) -> int:
     """Formed, over all parameters."""
     return sum(len(part.members) for part in outcome.report.values())
 
 
-def _details(records: Records, outcome: Consolidation, entries: Sequence[TaskEntry], commit: str) -> dict[str, JSON]:
+def _details(records: Records, outcome: Regrouping, entries: Sequence[TaskEntry], commit: str) -> dict[str, JSON]:
     parameters = {name: dataclasses.asdict(part) for name, part in outcome.report.items()}
     return {
         "tolerance": outcome.tolerance,

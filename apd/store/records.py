@@ -78,6 +78,14 @@ class Records:
         """A blob of sparse tensors."""
         return decode_sparse(self._blobs.read(digest), self._blobs.where(digest))
 
+    def write_dense(self, tensors: Tensors, owner: JSON) -> str:
+        """Store dense tensors."""
+        return self._blobs.write(encode_tensors(tensors, owner))
+
+    def read_dense(self, digest: str) -> dict[str, Tensor]:
+        """A blob of dense tensors."""
+        return decode_tensors(self._blobs.read(digest), self._blobs.where(digest))
+
     def write_json(self, kind: str, body: JSON) -> str:
         """Store a document as a blob."""
         return self._blobs.write(encode_document(kind, body))

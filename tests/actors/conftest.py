@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -29,12 +30,18 @@ LIMITS = {"memory": 2**30, "object_store_memory": 80 * 2**20, "include_dashboard
 """Per node; each would claim the whole machine otherwise."""
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 class Nodes:
     """A head with two CPUs, which this process is connected to, and further nodes, each with an address of its own."""
 
     def __init__(self) -> None:
         self._cluster, self._number = Cluster(), 2
-        self._start(num_cpus=2)
+        self._start(num_cpus=2, dashboard_port=free_port())  # where it is another Ray's, sockets are left behind
         reset_ray_address()  # other programs on this machine must not take it for theirs
 
     @property

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from apd.actors import Comparer, Consolidator, Evaluator, Trainer
+from apd.actors import Comparer, Evaluator, Trainer, propose
 from apd.actors.versions import require_versions, versions
-from apd.errors import ClusterError, NotFound, StateError
+from apd.errors import ClusterError, CorruptObject, NotFound, StateError
 from apd.store import Candidate, Stream
 from apd.training import Progress
 from tests.actors import small
@@ -68,22 +68,21 @@ def test_an_attempt_on_another_version_is_not_gone_on_with(stream: Stream) -> No
 def test_an_evaluator_measures_what_is_stored(stream: Stream) -> None:
     entry = small.learn_here(stream, "task-0").entry("task-0")
     stream.evaluations.remove(entry.theta_key)
-    (found,) = Evaluator(stream.url).evaluate([entry])
+    found = Evaluator(stream.url).evaluate(entry)
     assert (found.task, found.theta_key, found.test_accuracy) == ("task-0", entry.theta_key, entry.test_accuracy)
     assert stream.evaluations.get(entry.theta_key)["test_accuracy"] == entry.test_accuracy
 
 
-def test_a_consolidator_proposes_all_tasks_of_a_version(stream: Stream) -> None:
-    for name in ("task-0", "task-1", "task-2"):
-        small.learn_here(stream, name)
-    (proposal,) = Consolidator(stream.url).propose(3, 0.01)
-    assert [entry.name for entry in proposal.entries] == ["task-0", "task-1", "task-2"]
-    assert stream.commit_consolidation(proposal).number == 4
+def test_parameters_that_are_not_those_of_the_key_are_not_measured(stream: Stream) -> None:
+    entry = small.learn_here(stream, "task-0").entry("task-0")
+    with pytest.raises(CorruptObject, match=rf"'task-0' have the theta key {entry.theta_key}, its version says 0000"):
+        Evaluator(stream.url).evaluate(dataclasses.replace(entry, theta_key="0" * 64))
+    assert stream.evaluations.get("0" * 64) is None
 
 
 def test_an_empty_version_cannot_be_consolidated(stream: Stream) -> None:
     with pytest.raises(StateError, match=r"version 0 of .* has no tasks"):
-        list(Consolidator(stream.url).propose(0, 0.01))
+        propose(stream, 0, 0.01)
 
 
 def test_a_comparison_is_made_once_and_goes_on_with_the_network_it_had(stream: Stream) -> None:

@@ -44,3 +44,7 @@ class Troubled(Worker):
             raise TaskRejected("bad: no good")
         with Path(self.url).open("a") as file:
             file.write(f"{name}\n")
+
+    def end(self, delay: float) -> None:
+        time.sleep(delay)
+        os.kill(os.getpid(), signal.SIGKILL)
