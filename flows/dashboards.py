@@ -71,13 +71,15 @@ def show_capacity(stream: Stream, growth: overview.Growth) -> None:
 def show_report(stream: Stream, version: Version, report: Report, place: str) -> None:
     """Everything about a version, with links to its report."""
     name = stream.name
-    create_markdown_artifact(stream_page(stream, report, place), key=artifact_key("stream", name))
+    page, what = stream_page(stream, report, place), headline(stream, report)
+    create_markdown_artifact(page, key=artifact_key("stream", name), description=what)
     show_accuracy(stream, version)
     show_capacity(stream, overview.Growth(report.capacity, report.consolidations))
     what = f"Tasks that share parameters, layer by layer, version {report.version}."
     create_table_artifact(cluster_rows(report), key=artifact_key("clusters", name), description=what)
     link = place if "://" in place else f"file://{place}"
-    create_link_artifact(link, f"report of version {report.version}", key=artifact_key("report", name))
+    text = f"report of version {report.version}"
+    create_link_artifact(link, text, key=artifact_key("report", name), description=f"HTML {text}.")
 
 
 def accuracy_row(row: Mapping[str, Any]) -> Row:
@@ -89,10 +91,10 @@ def accuracy_row(row: Mapping[str, Any]) -> Row:
 
 
 def capacity_rows(growth: overview.Growth) -> list[Row]:
-    """One row per version that changed the model."""
+    """One row per version that changed the model, the newest first."""
     drift = {one.version: one.largest_move for one in growth.consolidations if one.accepted}
     before = [None, *(point.paper_capacity for point in growth.capacity)]
-    return [
+    rows = [
         {
             "version": point.version,
             "made by": point.kind,
@@ -104,6 +106,7 @@ def capacity_rows(growth: overview.Growth) -> list[Row]:
         }
         for last, point in zip(before, growth.capacity, strict=False)
     ]
+    return rows[::-1]
 
 
 def cluster_rows(report: Report) -> list[Row]:
@@ -123,9 +126,17 @@ def cluster_rows(report: Report) -> list[Row]:
     return rows
 
 
+def headline(stream: Stream, report: Report) -> str:
+    """The stream in one line."""
+    facts = overview.status(stream)
+    states = [f"{facts[state]} {state}" for state in ("waiting", "refused", "rejected") if facts[state]]
+    accuracy = f"{formats.percent(facts['average_test_accuracy'])} on average"
+    return f"Version {report.version}: {', '.join([f'{len(report.tasks)} tasks', accuracy, *states])}."
+
+
 def stream_page(stream: Stream, report: Report, place: str) -> str:
     """The page an operator opens first: what needs a look, then what there is."""
-    lines = [f"# {escape(report.stream)}", "", *_to_do(stream), "", *_links(stream, report, place), "", ""]
+    lines = [f"# {escape(report.stream)}", "", *_to_do(stream), *_links(stream, report, place), "", ""]
     return "\n".join(lines) + markdown(report)
 
 
@@ -144,7 +155,7 @@ def _to_do(stream: Stream) -> list[str]:
 def _links(stream: Stream, report: Report, place: str) -> list[str]:
     """The newest of each artifact, and where report and version are."""
     tables = (("accuracy", "accuracy"), ("capacity", "capacity and drift"), ("clusters", "clusters"))
-    shown = [f"[{name}](/artifacts/key/{artifact_key(kind, stream.name)})" for kind, name in tables]
+    shown = [f"[{name}](../key/{artifact_key(kind, stream.name)})" for kind, name in tables]
     manifest = stream.history.where(report.version)
     return [f"- history: {', '.join(shown)}", f"- report: `{place}`", f"- version {report.version}: `{manifest}`"]
 
@@ -167,7 +178,8 @@ def show_refused_task(stream: Stream, candidate: Candidate, reasons: Sequence[st
         "",
         f"Kept in `{place}`.",
     ]
-    create_markdown_artifact("\n".join(lines), key=artifact_key("refused", stream.name))
+    what = f"{candidate.task}: {'; '.join(reasons)}."
+    create_markdown_artifact("\n".join(lines), key=artifact_key("refused", stream.name), description=what)
 
 
 def show_refused_consolidation(stream: Stream, refusals: Sequence[RefusedConsolidation]) -> str:
@@ -182,5 +194,6 @@ def show_refused_consolidation(stream: Stream, refusals: Sequence[RefusedConsoli
         after = (formats.hundredths(one.accuracies[task][1]) for one in refusals)
         lines.append(f"| {escape(task)} | {formats.hundredths(now)} | " + " | ".join(after) + " |")
     lines += ["", f"The head stays as it is; the next try comes after the next task. Kept in `{place}`."]
-    create_markdown_artifact("\n".join(lines), key=artifact_key("refused", stream.name))
+    what = f"Consolidation of version {base}: {'; '.join(refusals[-1].reasons)}."
+    create_markdown_artifact("\n".join(lines), key=artifact_key("refused", stream.name), description=what)
     return place

@@ -6,7 +6,7 @@ Both show one row per task in order of arrival, then the summary: average accura
 import html
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, TextIO
 
 from rich import box
@@ -62,14 +62,20 @@ def text(report: Report, width: int = PIPED_WIDTH) -> str:
 def markdown(report: Report) -> str:
     """Tasks and summary as GitHub-flavoured Markdown; every name is escaped."""
     summary = summarise(report)
-    lines = [f"**{escape(report.stream)}**, version {report.version}, {report.created}", ""]
+    lines = [f"**{escape(report.stream)}**, version {report.version}, committed {formats.moment(report.created)}", ""]
     lines += [f"- {escape(name)}: {escape(value)}" for name, value in summary_lines(report, summary)]
     if report.tasks:
-        lines += ["", _markdown_row(f"{name}, {unit}" if unit else name for name, unit in COLUMNS)]
-        lines += ["|:--|" + "--:|" * (len(COLUMNS) - 1)]
-        lines += [_markdown_row(_cells(task)) for task in report.tasks]
-        lines += [_markdown_row(_average_cells(summary)), "", EXPLANATION]
+        heading = [f"{name}, {unit}" if unit else name for name, unit in COLUMNS]
+        rows = _measured([heading, *map(_cells, report.tasks), _average_cells(summary)])
+        lines += ["", _markdown_row(rows[0]), "|:--|" + "--:|" * (len(rows[0]) - 1)]
+        lines += [*map(_markdown_row, rows[1:]), "", EXPLANATION]
     return "\n".join(lines) + "\n"
+
+
+def _measured(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """The table without the columns in which no task has a figure; the first row is the heading, the last the average."""
+    columns = (column for column in zip(*rows, strict=True) if {*column[1:-1]} != {formats.MISSING})
+    return list(zip(*columns, strict=True))
 
 
 def escape(name: str) -> str:

@@ -75,7 +75,7 @@ def see_artifacts(installed, stream):
     page = wait_until(lambda: installed.artifact(f"stream-{stream.name}"))["data"]
     assert page.startswith(f"# {stream.name}")
     assert "waiting to be learned: **0**" in page
-    assert json.loads(installed.artifact(f"capacity-{stream.name}")["data"])[-1]["tasks"] == 2
+    assert json.loads(installed.artifact(f"capacity-{stream.name}")["data"])[0]["tasks"] == 2
     assert json.loads(installed.artifact(f"clusters-{stream.name}")["data"])
     assert "file://" in installed.artifact(f"report-{stream.name}")["data"]
     for entry in stream.head().entries:

@@ -90,3 +90,10 @@ def test_a_stream_without_tasks_has_no_table():
     empty = sample.report(0)
     assert "|" not in tables.markdown(empty)
     assert "tasks  0 (lenet, 2,986,500 shared parameters)" in tables.text(empty)
+
+
+def test_markdown_leaves_out_what_nobody_measured(report):
+    tasks = tuple(dataclasses.replace(task, separate=None, fine_tuning=None) for task in report.tasks)
+    alone = tables.markdown(dataclasses.replace(report, tasks=tasks, fine_tuning=()))
+    assert "| task | classes | when learned, % | now, % | tau, % | stored, kB | time, s |" in alone
+    assert "separate, %" in tables.markdown(report)
