@@ -223,6 +223,10 @@ class ResourceConfig:
     custom: Mapping[str, float] = field(default_factory=dict)
     """Custom Ray resources per actor."""
 
+    workers: int = 1
+    """Actors that train one task together, each on its share of every batch; the result is that of one up to the order
+    in which numbers are added. For tasks of many samples; each worker asks for all of the above."""
+
     max_parallel: int = 1
     """Tasks that train at the same time when several wait; 1 learns them strictly one after another. It alone decides
     on which version a task is trained, so the outcome is the same on every cluster: too few nodes only take longer."""
@@ -236,6 +240,7 @@ class ResourceConfig:
 
     def __post_init__(self) -> None:
         require(self.data_in_memory >= 0, "resources.data_in_memory", self.data_in_memory, ">= 0")
+        require(self.workers >= 1, "resources.workers", self.workers, ">= 1")
         require(self.max_parallel >= 1, "resources.max_parallel", self.max_parallel, ">= 1")
         require(self.save_every >= 0, "resources.save_every", self.save_every, ">= 0")
         require(self.num_cpus > 0, "resources.num_cpus", self.num_cpus, "> 0")

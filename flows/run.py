@@ -24,7 +24,9 @@ Training = PrefectFuture[Candidate | None]
 
 
 @flow(flow_run_name=run_name)
-def run(stream: StreamUrl, publish: bool = True, max_parallel: Count | None = None) -> list[str]:
+def run(
+    stream: StreamUrl, publish: bool = True, max_parallel: Count | None = None, workers: Count | None = None
+) -> list[str]:
     """Ingest what lies in the inbox, learn what waits, consolidate when it is due, write the report.
 
     A task that cannot be learned does not hold up the others; it stays waiting, and the flow fails at its end. One
@@ -34,6 +36,7 @@ def run(stream: StreamUrl, publish: bool = True, max_parallel: Count | None = No
         stream: URL of the stream, a folder or s3://bucket/prefix.
         publish: Write the report when something was learned or refused.
         max_parallel: Tasks that train at the same time. Not given: what the stream's `resources` say.
+        workers: Actors that train one task together. Not given: what the stream's `resources` say.
 
     Returns:
         Names of the tasks that were learned.
@@ -46,8 +49,8 @@ def run(stream: StreamUrl, publish: bool = True, max_parallel: Count | None = No
     if not waiting and not overview.is_due(Stream.open(stream)):
         return []
     with cluster(stream):
-        steps.check_cluster(stream)
-        outcome = learn_all(stream, waiting, max_parallel, publish)
+        steps.check_cluster(stream, workers)
+        outcome = learn_all(stream, trainings(stream, waiting, max_parallel, workers), publish)
     if (outcome.learned or outcome.refused) and publish:
         report(stream)
     if outcome.failed:
@@ -67,11 +70,11 @@ class Outcome:
     """Why, by task."""
 
 
-def learn_all(stream: str, waiting: Sequence[str], max_parallel: int | None, publish: bool) -> Outcome:
-    """Learn these tasks, one commit after another."""
+def learn_all(stream: str, started: Iterator[tuple[str, Training]], publish: bool) -> Outcome:
+    """Learn the tasks of `trainings`, one commit after another."""
     outcome = Outcome()
     consolidate_if_due(stream, publish)  # where an interrupted run left off
-    for task, training in trainings(stream, waiting, max_parallel):
+    for task, training in started:
         try:
             learned = _take_in(stream, result_of(training), outcome)
         except ApdError as error:
@@ -116,7 +119,9 @@ def give_up(stream: str, task: str, error: ApdError) -> str:
     return reason
 
 
-def trainings(stream: str, waiting: Sequence[str], max_parallel: int | None) -> Iterator[tuple[str, Training]]:
+def trainings(
+    stream: str, waiting: Sequence[str], max_parallel: int | None, workers: int | None
+) -> Iterator[tuple[str, Training]]:
     """Every task with its training, in order of arrival; so many run ahead of the one that is yielded.
 
     A task starts on the head that there is when the task `max_parallel` places before it has been dealt with. So the
@@ -129,7 +134,7 @@ def trainings(stream: str, waiting: Sequence[str], max_parallel: int | None) -> 
         places = 1 if opened.head().sigma is None else width
         while queue and len(running) < places:
             task = queue.popleft()
-            running.append((task, steps.train.submit(stream, task, steps.decide_base(stream, task))))
+            running.append((task, steps.train.submit(stream, task, steps.decide_base(stream, task), workers)))
         yield running.popleft()
 
 

@@ -16,6 +16,7 @@ import httpx
 from apd import actors, overview
 from apd.actors import metrics
 from apd.benchmark import other_orders
+from apd.config import ResourceConfig
 from apd.data import validate_task
 from apd.errors import NoNode, StateError, TaskRejected, Unreachable, WorkerLost
 from apd.report.page import html
@@ -85,9 +86,16 @@ def list_waiting(url: str) -> list[str]:
 
 
 @step("check cluster", retries=0)
-def check_cluster(url: str) -> None:
+def check_cluster(url: str, workers: int | None = None) -> None:
     """Refuse at once a cluster on which this stream's actors could never start; a node lost later may come back."""
-    actors.check_resources(Stream.open(url).config.resources)
+    wanted = resources(Stream.open(url), workers)
+    actors.check_resources(wanted, wanted.workers)
+
+
+def resources(stream: Stream, workers: int | None) -> ResourceConfig:
+    """What the stream's actors ask for; so many workers for one task, where that is given."""
+    asked = stream.config.resources
+    return asked if workers is None else dataclasses.replace(asked, workers=workers)
 
 
 @step("decide base")
@@ -98,10 +106,11 @@ def decide_base(url: str, name: str) -> int:
 
 
 @step("train", retries=4, delay=5)
-def train(url: str, name: str, base: int) -> Candidate | None:
-    """Train a task on a Ray actor; None when the head has it. Every epoch goes to the log and the progress bar.
+def train(url: str, name: str, base: int, workers: int | None = None) -> Candidate | None:
+    """Train a task on Ray; None when the head has it. Every epoch goes to the log and the progress bar.
 
-    What an earlier run trained on this base, and died before it could commit it, is not trained again.
+    What an earlier run trained on this base, and died before it could commit it, is not trained again. workers: actors
+    that train it together; None: what the stream's resources say.
     """
     stream = Stream.open(url)
     if stream.head().has(name):
@@ -111,7 +120,7 @@ def train(url: str, name: str, base: int) -> Candidate | None:
         get_run_logger().info("%s is trained already; only its commit is missing", name)
         return trained
     metrics.waiting(stream.name, len(stream.inbox.waiting()))
-    work = actors.events(actors.Trainer, "learn", stream.url, name, base, resources=stream.config.resources)
+    work = actors.learning(stream.url, name, base, resources(stream, workers))
     with contextlib.closing(work):
         return _watch(work, stream.name, name)
 

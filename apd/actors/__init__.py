@@ -4,6 +4,7 @@
     versions    what every node has to have the same
     resources   what an actor asks of the cluster
     work        an actor of its own for each piece of work
+    data_parallel   several workers on one task, through Ray Train
     crew        several actors that share a list of pieces of work
     consolidation   a consolidation by a crew
     metrics     what a monitor sees of it
@@ -15,6 +16,7 @@ Only names and numbers travel to an actor, and only small results travel back; w
 from apd.actors.cluster import cluster
 from apd.actors.consolidation import propose
 from apd.actors.crew import crew
+from apd.actors.data_parallel import learning
 from apd.actors.resources import check_resources
 from apd.actors.work import companion, events
 from apd.actors.workers import Comparer, Evaluation, Evaluator, Trainer
@@ -29,5 +31,6 @@ __all__ = [
     "companion",
     "crew",
     "events",
+    "learning",
     "propose",
 ]

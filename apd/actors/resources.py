@@ -25,29 +25,38 @@ def actor_options(wanted: ResourceConfig) -> dict[str, Any]:
     }
 
 
-def check_resources(wanted: ResourceConfig) -> None:
-    """Raise NoNode unless some node is large enough for one actor; waiting for it would last for ever."""
-    needs = _requests(wanted)
-    have = [node["Resources"] for node in nodes()]
-    if any(all(node.get(name, 0) >= amount for name, amount in needs.items()) for node in have):
+IDLE: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 2, "max_restarts": 0, "max_task_retries": 0}
+"""Options of an actor that waits for others: it takes no resources, and can be called while it works."""
+
+
+def check_resources(wanted: ResourceConfig, actors: int = 1) -> None:
+    """Raise NoNode unless the nodes could hold so many actors at once; waiting for them would last for ever."""
+    needs, held = requests(wanted), sum(_held(wanted))
+    if held >= actors:
         return
+    have = [node["Resources"] for node in nodes()]
     asked = ", ".join(f"{name} {amount:g}" for name, amount in needs.items())
     offers = "; ".join(", ".join(f"{name} {node.get(name, 0):g}" for name in needs) for node in have)
-    raise NoNode(
-        f"an actor asks for {asked} but no Ray node has that; the nodes have: {offers}. "
-        "Ask for less in the stream's resources, or add such a node"
-    )
+    what = f"an actor asks for {asked} but no Ray node has that"
+    if actors > 1:
+        what = f"{actors} workers ask for {asked} each but the Ray nodes have room for {held}"
+    raise NoNode(f"{what}; the nodes have: {offers}. Ask for less in the stream's resources, or add such a node")
 
 
 def room(wanted: ResourceConfig) -> int:
     """How many actors that ask for this the cluster holds at once when it has nothing else to do; one at least."""
-    needs = _requests(wanted)
+    return max(sum(_held(wanted)), 1)
+
+
+def _held(wanted: ResourceConfig) -> list[int]:
+    """How many actors each node holds when it has nothing else to do."""
+    needs = requests(wanted)
     have = [node["Resources"] for node in nodes()]
-    held = (min(int(node.get(name, 0) // amount) for name, amount in needs.items()) for node in have)
-    return max(sum(held), 1)
+    return [min(int(node.get(name, 0) // amount) for name, amount in needs.items()) for node in have]
 
 
-def _requests(wanted: ResourceConfig) -> dict[str, float]:
+def requests(wanted: ResourceConfig) -> dict[str, float]:
+    """What one actor asks for, by Ray's names of resources."""
     memory = {} if wanted.memory is None else {"memory": float(wanted.memory)}
     gpus = {"GPU": wanted.num_gpus} if wanted.num_gpus else {}
     return {"CPU": wanted.num_cpus, **gpus, **memory, **wanted.custom}

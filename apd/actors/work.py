@@ -14,7 +14,7 @@ import ray
 import torch
 from ray import exceptions
 
-from apd.actors.resources import actor_options, check_resources
+from apd.actors.resources import IDLE, actor_options, check_resources
 from apd.actors.versions import versions
 from apd.config import ResourceConfig
 from apd.errors import ApdError, ClusterError, WorkerLost
@@ -48,7 +48,8 @@ def actor(kind: type, url: str, resources: ResourceConfig) -> Iterator[Any]:
     if not ray.is_initialized():
         raise ClusterError("there is no connection to Ray; work is done inside `with cluster(...)`")
     check_resources(resources)
-    handle: Any = ray.remote(kind).options(**actor_options(resources)).remote(url)
+    options = IDLE if getattr(kind, "waits", False) else actor_options(resources)
+    handle: Any = ray.remote(kind).options(**options).remote(url)
     name = handle._actor_id.hex()
     with _lock:
         _alive[name] = handle
@@ -109,12 +110,12 @@ def _translated(error: exceptions.RayTaskError) -> Exception:
     """The error that the actor's code raised, as the caller should see it."""
     if isinstance(error.cause, ApdError):
         return error.cause
-    if _is_out_of_memory(error.cause):
+    if is_out_of_memory(error.cause):
         return WorkerLost(f"the actor ran out of memory ({error.cause}); give it more, or make the batches smaller")
     return error
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Python's own, a GPU's, or a RuntimeError, which is what torch raises on the CPU."""
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return known or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))

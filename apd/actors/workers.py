@@ -19,6 +19,7 @@ from apd.networks import Network, from_config
 from apd.state import Arrival
 from apd.store import Candidate, Stream, TaskEntry
 from apd.store.records import theta_key
+from apd.team import ALONE
 from apd.training import Fit, Progress, accuracy
 
 
@@ -38,6 +39,9 @@ COMPARISON = "comparison"
 
 class Worker:
     """What every kind of work has: the stream, its network, one torch thread (processes are the parallelism)."""
+
+    waits = False
+    """Whether it only waits for others that work, and takes no resources itself."""
 
     def __init__(self, url: str) -> None:
         """Nothing can fail here: what an actor's constructor raises does not reach its caller as itself."""
@@ -90,8 +94,11 @@ class Worker:
 class Trainer(Worker):
     """Learns one task; resumes the attempt that an earlier trainer of the task left behind."""
 
+    team = ALONE
+    """Who learns it together; every worker calls `learn`, and the one of rank 0 writes to the store."""
+
     def learn(self, task: str, base: int) -> Iterator[Progress | Candidate]:
-        """Train on top of version `base`, from where an attempt on it ended; yield every epoch, then the result.
+        """Train on top of version `base`, from where an attempt on it ended; yield every epoch, then rank 0's result.
 
         Everything the result refers to is in the store when it is yielded; committing it is the caller's part.
         """
@@ -99,9 +106,12 @@ class Trainer(Worker):
         version, info, data = stream.version(base), stream.task_info(task), self._data(task)
         siblings, mask_start = stream.tasks_ahead(task, version), stream.config.learning.mask_start
         arrival = beside(stream.arrival(version), siblings, mask_start)
-        fit = Fit(self.network, task, len(info.classes), data, arrival, stream.config.learning, device=self.device)
+        learning, classes = stream.config.learning, len(info.classes)
+        fit = Fit(self.network, task, classes, data, arrival, learning, device=self.device, team=self.team)
         started -= self._resume(fit, task, base)
         yield from self._epochs(fit, task, base, started, len(data.train))
+        if not self.team.leads:
+            return
         learned = fit.result()
         facts = {
             "validation_accuracy": learned.validation_accuracy,
@@ -130,9 +140,10 @@ class Trainer(Worker):
         begun = saved
         for progress in fit.epochs():
             seconds, density = time.monotonic() - begun, progress.tau_density
-            metrics.trained(self.stream.name, task, samples, config.learning.batch_size, seconds, density)
+            if self.team.leads:
+                metrics.trained(self.stream.name, task, samples, config.learning.batch_size, seconds, density)
             yield progress
-            if time.monotonic() - saved >= every:
+            if self.team.leads and time.monotonic() - saved >= every:
                 spent = time.monotonic() - started
                 self.stream.save_attempt(task, fit.snapshot(), base=base, seconds_spent=spent)
                 saved = time.monotonic()

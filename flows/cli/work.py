@@ -4,7 +4,7 @@ Each looks at what it was told before it starts anything: a mistake is answered 
 """
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -28,6 +28,12 @@ def run(
     every: Annotated[
         float, typer.Option("--every", help="Seconds between two looks, with --watch.", metavar="SECONDS", min=0.1)
     ] = 10.0,
+    max_parallel: Annotated[
+        int | None, typer.Option("--max-parallel", help="Tasks that train at the same time.", min=1, metavar="N")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Actors that train one task together.", min=1, metavar="N")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ingest and learn everything that waits, consolidate when it is due, write the report; then stop."""
@@ -36,18 +42,29 @@ def run(
 
     opened = Stream.open(stream)
     console.prepare()
+    asked = Asked(max_parallel, workers)
     if watch:
-        watch_inbox(opened, every)
-    elif not learn_what_waits(opened, as_json):
+        watch_inbox(opened, every, asked)
+    elif not learn_what_waits(opened, asked, as_json):
         raise typer.Exit(REFUSED)
 
 
-def learn_what_waits(stream: "Stream", as_json: bool = False) -> bool:
+class Asked(NamedTuple):
+    """Of this run, instead of what the stream's resources say; None: what they say."""
+
+    max_parallel: int | None = None
+    workers: int | None = None
+
+
+PLAIN = Asked()
+
+
+def learn_what_waits(stream: "Stream", asked: Asked = PLAIN, as_json: bool = False) -> bool:
     """One run of the flow, and what came of it; False when a task was refused."""
     from flows.run import run as flow
 
     before = {one.task for one in stream.inbox.refused()}
-    learned = flow(stream.url)
+    learned = flow(stream.url, max_parallel=asked.max_parallel, workers=asked.workers)
     refused = [one.task for one in stream.inbox.refused() if one.task not in before]
     if as_json:
         show({"learned": learned, "refused": refused, "version": stream.head().number})
@@ -58,7 +75,7 @@ def learn_what_waits(stream: "Stream", as_json: bool = False) -> bool:
     return not refused
 
 
-def watch_inbox(stream: "Stream", every: float) -> None:
+def watch_inbox(stream: "Stream", every: float, asked: Asked = PLAIN) -> None:
     """Run the flow whenever something waits, for ever; after a failure, look again after twice the pause."""
     from apd import overview
     from apd.errors import ApdError
@@ -67,7 +84,7 @@ def watch_inbox(stream: "Stream", every: float) -> None:
     while True:
         try:
             if stream.inbox.complete() or overview.learnable(stream):
-                learn_what_waits(stream)
+                learn_what_waits(stream, asked)
             pause = every
         except ApdError as error:
             pause = min(2 * pause, max(every, LONGEST_PAUSE))

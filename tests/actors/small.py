@@ -84,6 +84,12 @@ def learn_here(stream: Stream, name: str, base: int | None = None) -> Version:
     return stream.commit_candidate(candidate)
 
 
+def epochs_saved(stream: Stream, name: str) -> int:
+    """After how many epochs the last attempt at the task was saved; 0 without one."""
+    attempt = stream.load_attempt(name)
+    return 0 if attempt is None else int(attempt.values["epoch"])
+
+
 def undisturbed_bits(stream: Stream) -> dict[str, str]:
     """What the tasks would compute had each been trained without a break on the version that the manifest names.
 

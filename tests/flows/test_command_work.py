@@ -147,7 +147,7 @@ class Enough(Exception):
 def test_a_watch_outlives_failures_and_looks_again_later(own: Stream, monkeypatch: pytest.MonkeyPatch, capsys):
     pauses: list[float] = []
     outcomes: list[Callable[[], None]] = [fails, fails, lambda: None]
-    monkeypatch.setattr(work, "learn_what_waits", lambda stream: outcomes.pop(0)())
+    monkeypatch.setattr(work, "learn_what_waits", lambda stream, asked: outcomes.pop(0)())
 
     def sleep(seconds: float) -> None:
         pauses.append(seconds)
