@@ -33,8 +33,8 @@ class Evaluation:
     test_accuracy: float
 
 
-COMPARISON = "comparison"
-"""Name of the attempt that holds the fine-tuned network."""
+COMPARISON = "_comparison"
+"""Name of the attempt that holds the fine-tuned network; no task can have it."""
 
 
 class Worker:

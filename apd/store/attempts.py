@@ -3,6 +3,8 @@
 attempts/<task>/base.json              the version it is trained on: decided once, so that every try has the same
 attempts/<task>/snapshot.safetensors   the last saved state, replaced whole
 attempts/<task>/candidate.json         the outcome, until a version has it: garbage collection spares what it names
+
+What is trained for no task has a name that no task can have: it begins with `_`.
 """
 
 from collections.abc import Mapping
@@ -13,6 +15,11 @@ from apd.store.failures import failures_key
 from apd.store.formats import JSON, decode_document, decode_snapshot, encode_document, encode_snapshot
 from apd.store.objects import Objects, check_key, fetch_if_there
 from apd.store.proposals import Candidate
+
+
+def is_of_a_task(name: str) -> bool:
+    """Whether an attempt of this name is a task's."""
+    return not name.startswith("_")
 
 
 def base_key(task: str) -> str:

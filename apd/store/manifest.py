@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from apd.errors import CorruptObject, UnknownTask
+from apd.errors import CorruptObject, UnknownSchema, UnknownTask
 from apd.store.formats import JSON, decode_document, encode_document
 
 RECENT = 32
@@ -169,9 +169,17 @@ def encode_version(version: Version) -> bytes:
 def decode_version(data: bytes, number: int, where: str) -> Version:
     """The version with its recent entries only. Raises CorruptObject or UnknownSchema naming `where`."""
     body = decode_document("version", data, where)
-    recent = tuple(TaskEntry.from_json(row) for row in body.pop("recent"))
-    sigma, sealed = body.pop("sigma"), body.pop("sealed")
     if body["number"] != number:
         raise CorruptObject(f"{where} holds version {body['number']}")
-    values = body | {"settled": tuple(body["settled"]), "entries": recent}
-    return Version(**values, sigma=SigmaRef(**sigma) if sigma else None, sealed=Sealed(**sealed) if sealed else None)
+    recent, sigma, sealed = body.pop("recent"), body.pop("sigma"), body.pop("sealed")
+    try:
+        return Version(
+            **(body | {"settled": tuple(body["settled"])}),
+            entries=tuple(TaskEntry.from_json(row) for row in recent),
+            sigma=SigmaRef(**sigma) if sigma else None,
+            sealed=Sealed(**sealed) if sealed else None,
+        )
+    except TypeError as error:  # a member too many, or one too few
+        raise UnknownSchema(
+            f"{where} has other members than this release knows ({error}); use a newer release"
+        ) from None

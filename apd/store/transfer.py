@@ -10,13 +10,16 @@ from apd.errors import AlreadyExists
 from apd.store.blobs import in_parallel
 from apd.store.connect import connect
 from apd.store.objects import Objects
+from apd.store.progress import Meter, Progress, unheard
 from apd.store.stream import CONFIG, Stream
 
 WHOLE = 2**26
 """Bytes of an object that is held in memory on its way; larger ones go through a file."""
 
 
-def copy_stream(stream: Stream, url: str, storage_options: Mapping[str, Any] | None = None) -> Stream:
+def copy_stream(
+    stream: Stream, url: str, storage_options: Mapping[str, Any] | None = None, progress: Progress = unheard
+) -> Stream:
     """Copy everything that a stream holds to an empty place and open it there; what the source has stays.
 
     An interrupted copy is no stream yet, and doing it again completes it. Raises AlreadyExists when the place holds
@@ -28,15 +31,26 @@ def copy_stream(stream: Stream, url: str, storage_options: Mapping[str, Any] | N
     if target.exists(CONFIG) or strange:
         raise AlreadyExists(f"{target.url} holds {strange[0] if strange else CONFIG} already; choose an empty place")
     target.require_put_if_absent()
-    in_parallel(lambda key: copy_object(source, target, key), [key for key in listed if key != CONFIG])
+    copy_objects(source, target, {key: size for key, size in listed.items() if key != CONFIG}, progress)
     target.create(CONFIG, source.read(CONFIG))
     return Stream.open(url, storage_options=storage_options)
 
 
-def _everything(source: Objects) -> list[str]:
-    """All keys; versions are listed before what they refer to, so that nothing of a listed one is missing."""
-    versions = [item.key for item in source.list("versions/")]
-    return versions + [item.key for item in source.list("") if not item.key.startswith("versions/")]
+def _everything(source: Objects) -> dict[str, int]:
+    """Sizes by key; versions are listed before what they refer to, so that nothing of a listed one is missing."""
+    versions = {item.key: item.size for item in source.list("versions/")}
+    return versions | {item.key: item.size for item in source.list("") if not item.key.startswith("versions/")}
+
+
+def copy_objects(source: Objects, target: Objects, sizes: Mapping[str, int], progress: Progress = unheard) -> None:
+    """Copy these objects (bytes by key), some at a time; `progress` hears of each that has arrived."""
+    meter = Meter(sum(sizes.values()), progress)
+
+    def copy(key: str) -> None:
+        copy_object(source, target, key)
+        meter.moved(sizes[key])
+
+    in_parallel(copy, sizes)
 
 
 def copy_object(source: Objects, target: Objects, key: str) -> None:

@@ -66,6 +66,16 @@ def learn(stream: Stream, name: str, seed: int = 0) -> Version:
     return stream.commit_candidate(candidate_of(stream, stream.head(), name, seed))
 
 
+def learn_four(stream: Stream, scratch: Path) -> None:
+    """Tasks a, b, c and d; the data of a is in the store."""
+    folder = stream.inbox.submit(write_task_folder(scratch / "a", "a"))
+    stream.inbox.accept(folder, info_of("a"))
+    learned = learned_on(stream.arrival(stream.head()), "a", 1)
+    stream.commit_candidate(stream.write_candidate(learned, base=stream.head(), info=info_of("a"), metrics={}))
+    for seed, name in enumerate("bcd", start=2):
+        learn(stream, name, seed)
+
+
 def proposal_of(stream: Stream) -> Proposal:
     """A consolidation of the head, not committed."""
     head = stream.head()

@@ -6,19 +6,14 @@ from pathlib import Path
 from apd.store import Stream
 from apd.store.upkeep import collect, compare, fork, rollback, usage, verify
 from tests.store.same import same_state
-from tests.store.samples import consolidated, info_of, learn, learned_on, write_task_folder
+from tests.store.samples import consolidated, learn_four
 
 RESOLUTION = 1.1
 """Seconds after which every server's clock, which may count whole seconds, has moved on."""
 
 
 def test_a_stream_lives(stream: Stream, tmp_path: Path) -> None:
-    folder = stream.inbox.submit(write_task_folder(tmp_path / "a", "a"))
-    stream.inbox.accept(folder, info_of("a"))
-    learned = learned_on(stream.arrival(stream.head()), "a", 1)
-    stream.commit_candidate(stream.write_candidate(learned, base=stream.head(), info=info_of("a"), metrics={}))
-    for seed, name in enumerate("bcd", start=2):
-        learn(stream, name, seed)
+    learn_four(stream, tmp_path)
     consolidated(stream)
     stream.commit_forget("c")
     states = {name: stream.load_task(stream.head(), name) for name in "abd"}

@@ -16,10 +16,8 @@ from tests.store.samples import (
     SETTINGS,
     candidate_of,
     consolidated,
-    info_of,
     learn,
-    learned_on,
-    write_task_folder,
+    learn_four,
 )
 
 pytestmark = pytest.mark.parametrize("url", ["folder", "memory"], indirect=True)
@@ -29,12 +27,7 @@ pytestmark = pytest.mark.parametrize("url", ["folder", "memory"], indirect=True)
 @pytest.fixture
 def grown(stream: Stream, tmp_path: Path) -> Stream:
     """Four tasks, one with data, a consolidation, a fifth task, an attempt at a sixth, an evaluation."""
-    folder = stream.inbox.submit(write_task_folder(tmp_path / "a", "a"))
-    stream.inbox.accept(folder, info_of("a"))
-    learned = learned_on(stream.arrival(stream.head()), "a", 1)
-    stream.commit_candidate(stream.write_candidate(learned, base=stream.head(), info=info_of("a"), metrics={}))
-    for seed, name in enumerate("bcd", start=2):
-        learn(stream, name, seed)
+    learn_four(stream, tmp_path)
     consolidated(stream)
     learn(stream, "e", 5)
     stream.begin_attempt("f", stream.head().number)
@@ -178,6 +171,14 @@ def test_usage_adds_up(grown: Stream) -> None:
     assert 0 < found.parameters < blobs
 
 
+def test_usage_takes_what_is_trained_beside_the_tasks_for_none_of_them(grown: Stream) -> None:
+    before = usage(grown)
+    grown.save_attempt("_comparison", Snapshot({}, {"epoch": 1}))
+    found = usage(grown)
+    assert found.by_task == before.by_task
+    assert found.by_kind["attempts"] > before.by_kind["attempts"]
+
+
 def test_comparing_versions_says_what_changed(grown: Stream) -> None:
     changes = {change.task: change for change in compare(grown, 4, 6)}
     assert changes["e"].change == "added"
@@ -226,7 +227,12 @@ def test_a_rollback_to_what_is_gone_or_here_is_refused(grown: Stream) -> None:
 def test_a_fork_goes_its_own_way(grown: Stream, tmp_path: Path, number: int) -> None:
     source = grown.version(number)
     before = everything(grown)
-    forked = fork(grown, number, str(tmp_path / "fork"))
+    told: list[tuple[int, int]] = []
+    forked = fork(grown, number, str(tmp_path / "fork"), progress=lambda *now: told.append(now))
+    copied = [listed for listed in forked.objects.list("") if not listed.key.startswith(("collected/", "stream.json"))]
+    assert told[-1] == (sum(listed.size for listed in copied),) * 2
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert len(told) == len(copied)
     assert verify(forked).problems == ()
     assert forked.head().entries == source.entries
     for entry in source.entries:

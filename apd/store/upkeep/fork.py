@@ -6,7 +6,7 @@ from typing import Any
 
 from apd.config import to_json
 from apd.errors import AlreadyExists
-from apd.store.blobs import in_parallel, key_of
+from apd.store.blobs import key_of
 from apd.store.connect import connect
 from apd.store.evaluations import Measurements
 from apd.store.formats import encode_document
@@ -14,12 +14,20 @@ from apd.store.history import version_key
 from apd.store.inbox import arrival_key, claim_key
 from apd.store.manifest import Version, now
 from apd.store.marks import Marks
+from apd.store.progress import Progress, unheard
 from apd.store.stream import CONFIG, Stream
-from apd.store.transfer import copy_object
+from apd.store.transfer import copy_objects
 from apd.store.upkeep.reach import Reach
 
 
-def fork(stream: Stream, number: int, url: str, *, storage_options: Mapping[str, Any] | None = None) -> Stream:
+def fork(
+    stream: Stream,
+    number: int,
+    url: str,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    progress: Progress = unheard,
+) -> Stream:
     """Copy version `number` with its history, arrivals and data to an empty place, which then goes its own way.
 
     Of older versions only the manifests are copied: in the fork they count as collected. Its configuration, written
@@ -32,7 +40,8 @@ def fork(stream: Stream, number: int, url: str, *, storage_options: Mapping[str,
     if target.exists(CONFIG):
         raise AlreadyExists(f"there is a stream in {target.url} already; fork to another place")
     target.require_put_if_absent()
-    in_parallel(lambda key: copy_object(stream.objects, target, key), _keys(stream, version))
+    sizes = {listed.key: listed.size for listed in stream.objects.list("")}
+    copy_objects(stream.objects, target, {key: sizes.get(key, 0) for key in _keys(stream, version)}, progress)
     marks = Marks(target)
     for older in range(number):
         marks.collect(older)

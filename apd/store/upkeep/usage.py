@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from apd.store.attempts import is_of_a_task
 from apd.store.stream import Stream
 from apd.store.upkeep.reach import Reach, Reference
 
@@ -44,8 +45,9 @@ def usage(stream: Stream) -> Usage:
         area, _, rest = key.partition("/")
         if area != "blobs":
             by_kind[area] += size
-        if area in ("tasks", "attempts"):
-            by_task[rest.split("/")[0]] += size
+        owner = rest.split("/")[0]
+        if area == "tasks" or (area == "attempts" and is_of_a_task(owner)):
+            by_task[owner] += size
     del by_task[""]
     parameters = sum(blobs.get(reference.digest, 0) for reference in current)
     return Usage(sum(sizes.values()), dict(by_kind), dict(by_task), by_version, parameters)
