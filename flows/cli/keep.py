@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.app import KEEP, JsonOption, StreamOption, VersionOption, app, fail, print_columns, show
+from flows.cli.transfer import shown
 
 NumberArgument = Annotated[int, typer.Argument(help="Number of a version.", metavar="VERSION", min=0)]
 
@@ -70,7 +71,9 @@ def fork(
 
     opened = Stream.open(stream)
     number = opened.head().number if version is None else version
-    typer.echo(f"{begin(opened, number, url).url} begins as version {number} of {opened.url}")
+    with shown(f"version {number}") as progress:
+        forked = begin(opened, number, url, progress=progress)
+    typer.echo(f"{forked.url} begins as version {number} of {opened.url}")
 
 
 @app.command(rich_help_panel=KEEP)

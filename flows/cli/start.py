@@ -8,6 +8,7 @@ import typer
 
 from flows.cli.app import START, StreamOption, app
 from flows.cli.settings import gathered
+from flows.cli.transfer import shown
 
 if TYPE_CHECKING:
     from apd.store import Stream
@@ -111,7 +112,8 @@ def submit(
     for folder in folders:
         refuse_early(opened, folder)
     for folder in folders:
-        opened.inbox.submit(folder)
+        with shown(folder.name) as progress:
+            opened.inbox.submit(folder, progress)
         typer.echo(f"submitted {folder.name} to {opened.url}/inbox")
     if os.environ.get("PREFECT_API_URL"):
         from flows.events import announce_arrival
