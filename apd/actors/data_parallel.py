@@ -6,9 +6,10 @@
 
 Ray Train repeats nothing: what a worker fails with is raised to the caller, who owns the retries, and the next team
 goes on from the attempt that rank 0 left in the store. Ray Train's own checkpoints are not used. All that it starts is
-owned by the coordinator's process, so that Ray ends it with that.
+owned by the coordinator's process, so that Ray ends it with that; the workers' resources are the caller's.
 """
 
+import contextlib
 import os
 import queue
 import socket
@@ -18,10 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from apd.actors.resources import check_resources, requests
 from apd.actors.versions import versions
-from apd.actors.work import LOST, REASON, events, is_out_of_memory
+from apd.actors.work import LOST, REASON, events, is_out_of_memory, require_connection
 from apd.actors.workers import Trainer, Worker
 from apd.config import ResourceConfig
 from apd.errors import ClusterError, WorkerLost
@@ -49,8 +51,21 @@ def learning(url: str, task: str, base: int, resources: ResourceConfig) -> Gener
     if resources.workers == 1:
         yield from events(Trainer, "learn", url, task, base, resources=resources)
         return
+    require_connection()
     check_resources(resources, resources.workers)
-    yield from events(Coordinator, "learn", url, task, base, resources, resources=resources)
+    with _place_for(resources) as place:
+        yield from events(Coordinator, "learn", url, task, base, resources, place, resources=resources)
+
+
+@contextlib.contextmanager
+def _place_for(resources: ResourceConfig) -> Iterator[PlacementGroup]:
+    """Resources of the workers, together as soon as they are free; given back when the block ends, however."""
+    place = placement_group([requests(resources)] * resources.workers)
+    try:
+        yield place
+    finally:
+        if ray.is_initialized():
+            remove_placement_group(place)
 
 
 class Coordinator(Worker):
@@ -66,21 +81,21 @@ class Coordinator(Worker):
         """For the worker of rank 0, while `learn` goes on in another thread."""
         self._told.put(event)
 
-    def learn(self, task: str, base: int, resources: ResourceConfig) -> Iterator[Event]:
+    def learn(self, task: str, base: int, resources: ResourceConfig, place: PlacementGroup) -> Iterator[Event]:
         """As `Trainer.learn`. Raises WorkerLost when a worker is lost, ClusterError when the team cannot be formed."""
         own = ray.get_runtime_context().current_actor
         duty = {"url": self.url, "task": task, "base": base, "coordinator": own}
         duty |= {"versions": versions(), "host": socket.gethostname()}
         with ThreadPoolExecutor(1) as pool:
-            work = pool.submit(_run_team, duty, resources)
+            work = pool.submit(_run_team, duty, resources, place)
             work.add_done_callback(lambda _: self._told.put(None))
             while (event := self._told.get()) is not None:
                 yield event
             work.result()
 
 
-def _run_team(duty: Mapping[str, Any], resources: ResourceConfig) -> None:
-    """Start the workers, wait for their end; errors as `Coordinator.learn` says."""
+def _run_team(duty: Mapping[str, Any], resources: ResourceConfig, place: PlacementGroup) -> None:
+    """Start the workers in their place, wait for their end; errors as `Coordinator.learn` says."""
     os.environ.update(SETTINGS)
     from ray.train.torch import TorchConfig
     from ray.train.v2.api import config, exceptions  # `ray.train` has the same, under other types for type checkers
@@ -94,7 +109,8 @@ def _run_team(duty: Mapping[str, Any], resources: ResourceConfig) -> None:
     backend = TorchConfig(backend="cpu:gloo,cuda:nccl" if resources.num_gpus >= 1 else "gloo")
     with tempfile.TemporaryDirectory(prefix="apd-team-") as scratch:
         kept = config.RunConfig(storage_path=scratch, failure_config=failures)
-        run = Run(_work, train_loop_config=dict(duty), torch_config=backend, scaling_config=scaling, run_config=kept)
+        settings = {"torch_config": backend, "scaling_config": scaling, "run_config": kept}
+        run = Run(_work, place, SETTINGS, train_loop_config=dict(duty), **settings)
         try:
             run.fit()
         except exceptions.WorkerGroupError as error:

@@ -1,16 +1,22 @@
-"""Ray Train's trainer, without the two actors of it that outlive a run. Import it late: it takes seconds.
+"""Ray Train's trainer in a placement group that its caller made. Import it late: it takes seconds.
 
-A pending placement group tells an autoscaler what is missing, and Ray ends all that a dead controller owned, its
-placement group included. So neither is needed here: the shared actor through which Ray Train talks to an autoscaler,
-which stays for as long as the cluster; and a watcher over each controller, which asks Ray's dashboard whether that is
-alive, and where there is no dashboard asks for ever.
+Left to itself a run of Ray Train leaves things behind when its process is killed. Ray keeps the placement group of a
+dead actor for as long as the driver lives, with the resources that the next try needs; Ray Train's own watcher over
+that asks Ray's dashboard, and where there is none it asks for ever; one more actor, which speaks with an autoscaler,
+stays with the cluster. Here the driver makes the group and removes it, a pending group tells an autoscaler what is
+missing, and all actors are owned by the process that runs this.
 """
 
 from typing import Any
 
+import ray
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
+from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
 from ray.train.v2.torch.torch_trainer import TorchTrainer
+from ray.util.placement_group import PlacementGroup
 
 
 class _Fixed(FixedScalingPolicy):
@@ -24,12 +30,33 @@ class _Fixed(FixedScalingPolicy):
 
 
 class Run(TorchTrainer):
-    """One run of Ray Train; when it ends, or its process does, nothing is left of it."""
+    """One run of Ray Train on workers in this placement group."""
+
+    def __init__(self, work: Any, place: PlacementGroup, environment: dict[str, str], **settings: Any) -> None:
+        """environment: Ray Train's settings, for all its processes. settings: those of TorchTrainer."""
+        super().__init__(work, **settings)
+        self._place, self._environment = place, environment
 
     def _create_default_callbacks(self) -> list[Any]:
         made = super()._create_default_callbacks()
         return [one for one in made if not isinstance(one, PlacementGroupCleanerCallback)]
 
     def _initialize_and_run_controller(self, **settings: Any) -> Any:
-        policy = _Fixed(settings["scaling_policy"].scaling_config)
-        return super()._initialize_and_run_controller(**settings | {"scaling_policy": policy})
+        settings["scaling_policy"] = _Fixed(settings["scaling_policy"].scaling_config)
+        options = {"num_cpus": 0, "runtime_env": {"env_vars": self._environment}}
+        controller: Any = ray.remote(_controller_in(self._place)).options(**options).remote(**settings)
+        ray.get(controller.run.remote())
+        return ray.get(controller.get_result.remote())
+
+
+def _controller_in(place: PlacementGroup) -> type[TrainController]:
+    """Ray Train's controller, whose workers go into this placement group."""
+
+    class Placed(WorkerGroup):
+        def _create_placement_group(self, *_: Any) -> DefaultPlacementGroupHandle:
+            return DefaultPlacementGroupHandle(place)
+
+    class Controller(TrainController):
+        worker_group_cls = Placed
+
+    return Controller

@@ -39,14 +39,19 @@ _alive: dict[str, Any] = {}
 _lock = threading.Lock()
 
 
+def require_connection() -> None:
+    """Raise ClusterError unless this process is connected to Ray."""
+    if not ray.is_initialized():
+        raise ClusterError("there is no connection to Ray; work is done inside `with cluster(...)`")
+
+
 @contextlib.contextmanager
 def actor(kind: type, url: str, resources: ResourceConfig) -> Iterator[Any]:
     """An actor of this kind on the stream, for the time of the block; it is killed when the block ends, however.
 
     Raises NoNode when no node is large enough, ClusterError without a connection or when its node runs other versions.
     """
-    if not ray.is_initialized():
-        raise ClusterError("there is no connection to Ray; work is done inside `with cluster(...)`")
+    require_connection()
     check_resources(resources)
     options = IDLE if getattr(kind, "waits", False) else actor_options(resources)
     handle: Any = ray.remote(kind).options(**options).remote(url)
