@@ -55,7 +55,7 @@ class Adam:
             names = list(group.tensors)
             torch._fused_adam_(
                 [group.tensors[name] for name in names],
-                [gradients[name] for name in names],
+                [gradients[name].contiguous() for name in names],  # the kernel reads memory in order, strides aside
                 [self._first[name] for name in names],
                 [self._second[name] for name in names],
                 [],

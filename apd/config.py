@@ -19,6 +19,7 @@ T = TypeVar("T")
 Variant = Literal["apd-fixed", "apd1", "apd2"]
 Centre = Literal["mean", "mid-range"]
 Dtype = Literal["uint8", "float32"]
+Precision = Literal["float32", "bfloat16"]
 
 
 def require(holds: bool, setting: str, found: object, expected: str) -> None:
@@ -104,6 +105,14 @@ class LearningConfig:
 
     mask_start: float = 3.0
     """Initial mask logit v of a task: sigmoid(3) = 0.95."""
+
+    precision: Precision = "float32"
+    """bfloat16: the network computes its training steps in half precision where that is safe (torch's autocast);
+    parameters, the optimiser and all measured accuracies stay float32."""
+
+    cuda_graphs: bool = False
+    """On a GPU: record a training step once an epoch and replay it. The same is learned; it pays for networks so small
+    that starting a step's kernels takes longer than running them."""
 
     seed: int = 0
     """Seed of initial values and of the data order."""
@@ -314,6 +323,9 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         require(number, place, value, "a number")
         return float(value)
+    if hint is bool:
+        require(isinstance(value, bool), place, value, "true or false")
+        return value
     plain = {int: "a whole number", str: "a string"}
     if hint in plain:
         require(isinstance(value, hint) and not isinstance(value, bool), place, value, plain[hint])

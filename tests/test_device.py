@@ -1,0 +1,201 @@
+"""Where and how precisely a network is trained. What needs a GPU is skipped where there is none."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+import toys
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from apd import Learner
+from apd.config import LearningConfig, NetworkConfig, StreamConfig
+from apd.data import Split, TaskData
+from apd.decomposition import arrive, bare_state
+from apd.loop import resident
+from apd.networks import Network, from_config, of_module
+from apd.state import FIRST, Arrival
+from apd.training import Fit
+
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that this torch can use")
+CONFIG = LearningConfig(epochs=4, batch_size=20, learning_rate=0.01, capacity_per_task=0.2)
+WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "unique_dim", "_unique2", "is_nonzero", "equal"}
+"""Operations whose outcome Python or a shape waits for: on a GPU each lets the device run dry."""
+
+
+class Waits(TorchDispatchMode):
+    """Lists the operations that a device would have to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        indexed_by_mask = name == "index" and any(index is not None and index.dtype == torch.bool for index in args[1])
+        if name in WAITING or indexed_by_mask:
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+def lenet(size: int = 8) -> Network:
+    widths = {"widths": [4, 6, 16, 12]}
+    return from_config(StreamConfig(input_shape=(3, size, size), network=NetworkConfig("lenet", widths)))
+
+
+def pictures(seed: int = 0, count: int = 80, size: int = 8) -> TaskData:
+    """Three classes, each with a pattern of its own under noise."""
+    generator = torch.Generator().manual_seed(seed)
+    patterns = 200 * torch.rand(3, 3, size, size, generator=generator)
+
+    def split(count: int) -> Split:
+        labels = torch.arange(count) % 3
+        noise = 55 * torch.rand(count, 3, size, size, generator=generator)
+        return Split((patterns[labels] + noise).to(torch.uint8), labels)
+
+    return TaskData(split(count), split(30), split(30))
+
+
+def second(network: Network, data: TaskData, device: str = "cpu", **settings: Any) -> Fit:
+    """A second task, with a budget unless the settings say otherwise; the first was trained on the CPU."""
+    return Fit(network, "second", 3, data, first_of(network), dataclasses.replace(CONFIG, **settings), device=device)
+
+
+def first_of(network: Network) -> Arrival:
+    data = pictures() if network.input_dtype == "uint8" else toys.data(1)
+    training = Fit(network, "first", 3, data, FIRST, CONFIG)
+    list(training.epochs())
+    task = training.result().task
+    return arrive(FIRST, task, task.sigma)
+
+
+def steps_of(training: Fit) -> Callable[[], None]:
+    """What an epoch does but for its end: every step, with the picking of its batch."""
+
+    def run() -> None:
+        for rows in training._train.batch_rows(20, 0, 1):
+            training._step(*training._batch(rows), len(rows))
+
+    return run
+
+
+@contextmanager
+def no_wait_for_the_device() -> Iterator[None]:
+    """Any wait within the block is an error."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+BUDGET: dict[str, Any] = {}
+SPARSITY = {"capacity_per_task": None, "sparsity": 1e-3}
+
+
+@pytest.mark.parametrize("settings", [BUDGET, SPARSITY], ids=["budget", "l1"])
+@pytest.mark.parametrize("make", [toys.network, toys.normalised_network, lenet])
+def test_no_step_waits_for_the_device(make: Callable[[], Network], settings: dict[str, Any]) -> None:
+    network = make()
+    run = steps_of(second(network, pictures() if network.input_dtype == "uint8" else toys.data(2), **settings))
+    run()  # what is made once may take its time
+    with Waits() as waits:
+        run()
+    assert waits.found == []
+
+
+def test_a_step_that_waits_is_found() -> None:
+    class Curious(nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            assert bool(inputs.isfinite().all())
+            return super().forward(inputs)
+
+    network = of_module(lambda classes: nn.Sequential(Curious(toys.SIZE, 8), nn.Linear(8, classes)), (toys.SIZE,))
+    run = steps_of(second(network, toys.data(2)))
+    with Waits() as waits:
+        run()
+    assert waits.found == ["_local_scalar_dense"] * 3
+
+
+def test_bfloat16_changes_gradients_by_its_rounding_alone_and_no_dtype() -> None:
+    """Convolutions hand back gradients whose strides are channels last; they reach the right elements all the same."""
+    network, data, moved = lenet(), pictures(), {}
+    for precision in ("float32", "bfloat16"):
+        training = Fit(network, "t", 3, data, FIRST, dataclasses.replace(CONFIG, precision=precision))
+        training._step(data.train.inputs, data.train.labels, len(data.train))
+        moved[precision] = {key: value for key, value in training._adam.state.items() if key.startswith("first/")}
+        assert {tensor.dtype for tensor in training.snapshot().tensors.values()} == {torch.float32}
+    for key, exact in moved["float32"].items():
+        found = moved["bfloat16"][key]
+        assert 0 < (found - exact).norm() < 0.1 * exact.norm(), key
+
+
+def test_a_network_learns_in_bfloat16_what_it_learns_in_float32() -> None:
+    accuracies = {}
+    for precision in ("float32", "bfloat16"):
+        training = second(lenet(), pictures(2), precision=precision, epochs=12, capacity_per_task=0.5)
+        list(training.epochs())
+        accuracies[precision] = training.result().validation_accuracy
+    assert accuracies["float32"] > 0.9
+    assert abs(accuracies["bfloat16"] - accuracies["float32"]) < 0.07
+
+
+@gpu
+@pytest.mark.parametrize("settings", [BUDGET, SPARSITY], ids=["budget", "l1"])
+def test_no_step_waits_for_a_gpu(settings: dict[str, Any]) -> None:
+    run = steps_of(second(lenet(), pictures(2), "cuda", **settings))
+    run()
+    with no_wait_for_the_device():
+        run()
+
+
+@gpu
+def test_a_gpu_learns_what_a_cpu_learns() -> None:
+    """Theta within 1e-3 after sixteen steps of Adam and pruning, and the same accuracy."""
+    results = []
+    for device in ("cpu", "cuda"):
+        training = second(toys.network(), toys.data(2), device)
+        list(training.epochs())
+        results.append(training.result())
+    cpu, cuda = results
+    assert cuda.validation_accuracy == cpu.validation_accuracy
+    expected = bare_state(cpu.task)
+    for name, tensor in bare_state(cuda.task).items():
+        assert tensor.device.type == "cpu"
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-3)
+
+
+@gpu
+@pytest.mark.parametrize("settings", [BUDGET, SPARSITY], ids=["budget", "l1"])
+def test_a_recorded_step_learns_what_the_step_itself_learns(settings: dict[str, Any]) -> None:
+    results = []
+    for recorded in (False, True):
+        training = second(lenet(), pictures(2, count=210), "cuda", cuda_graphs=recorded, **settings)
+        list(training.epochs())
+        results.append(bare_state(training.result().task))
+    for name, tensor in results[0].items():
+        torch.testing.assert_close(results[1][name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@gpu
+def test_data_that_does_not_fit_on_the_gpu_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pictures(2)
+    assert resident(data.train, torch.device("cuda")).labels.is_cuda
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * data.train.inputs.nbytes - 1, 10**9))
+    assert resident(data.train, torch.device("cuda")) is data.train
+    training = second(lenet(), data, "cuda")
+    assert list(training.epochs())[-1].validation_accuracy > 0.9
+
+
+@gpu
+def test_a_learner_on_a_gpu_answers_as_any_other() -> None:
+    learner = Learner(
+        NetworkConfig("mlp", {"hidden": [16]}), (3, 8, 8), "uint8", device="cuda", epochs=4, batch_size=10
+    )
+    train = pictures().train
+    learner.learn("shoes", (train.inputs, train.labels))
+    assert learner.accuracy()["shoes"] > 0.9
+    assert learner.predict_proba("shoes", train.inputs).device.type == "cpu"
