@@ -1,6 +1,6 @@
 # Development targets. On a machine with Python 3.11+, pip and make nothing else has to be there first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup lock s3 s3-stop
+.PHONY: help demo test faults setup lock s3 s3-stop
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -13,6 +13,11 @@ test:  ## environment, then format, lint, types, import contracts, tests
 	@infra/setup dev
 	@infra/setup-system
 	@infra/check
+
+faults:  ## kill, cut, fill and corrupt everything under the store; prints how often
+	@infra/setup dev
+	@infra/setup-system
+	@.venv/bin/python -m pytest -m faults tests/store
 
 setup:  ## the environment in .venv, with what the tests need
 	@infra/setup dev

@@ -15,8 +15,10 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -118,20 +120,24 @@ class S3Server:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
-    def bucket(self) -> str:
-        """Make a new empty bucket and return its URL, `s3://bucket-0`."""
+    def client(self, service: str, **options: Any) -> Any:
+        """boto3's client of one of its services."""
         import boto3
 
-        name = f"bucket-{next(self._numbers)}"
-        client = boto3.client(
-            "s3",
+        return boto3.client(
+            service,
             endpoint_url=self.endpoint,
             aws_access_key_id=self.key,
             aws_secret_access_key=self.secret,
             region_name="us-east-1",
+            **options,
         )
-        client.create_bucket(Bucket=name)
-        client.close()
+
+    def bucket(self) -> str:
+        """Make a new empty bucket and return its URL, `s3://bucket-0`."""
+        name = f"bucket-{next(self._numbers)}"
+        with closing(self.client("s3")) as client:
+            client.create_bucket(Bucket=name)
         return f"s3://{name}"
 
 

@@ -24,6 +24,7 @@ from apd.data.spool import SpooledSplit, spool
 from apd.errors import DataError
 from apd.store import Candidate, Stream
 from tests.actors import small
+from tests.conftest import S3Server
 
 MEMORY = 48 * 2**20
 """Bytes by which a process may grow over what it was before it trained."""
@@ -130,14 +131,15 @@ def wide_chunks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield np.repeat((labels * 99 + chance.randint(0, 99, 4096)).astype(np.uint8)[:, None], WIDTH, axis=1), labels
 
 
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A stream in which two tasks have arrived, one of three times MEMORY and one of a hundredth of that."""
-    folder = tmp_path_factory.mktemp("wide")
-    stream = Stream.create(str(folder / "stream"), limited(WIDE, MEMORY // 8))
+@pytest.fixture
+def wide(tmp_path: Path, moto_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A stream in a bucket in which two tasks have arrived, one of three times MEMORY and one of little."""
+    for name, value in moto_server.environment.items():
+        monkeypatch.setenv(name, value)
+    stream = Stream.create(f"{moto_server.bucket()}/stream", limited(WIDE, MEMORY // 8))
     for name, count in (("small", 1), ("wide", ROWS // 4096)):
-        write_task(folder / name, name, {"train": islice(wide_chunks(), count)}, ["dark", "bright"])
-        stream.inbox.accept(stream.inbox.submit(folder / name), validate_task(LocalFolder(folder / name), WIDE))
+        write_task(tmp_path / name, name, {"train": islice(wide_chunks(), count)}, ["dark", "bright"])
+        stream.inbox.accept(stream.inbox.submit(tmp_path / name), validate_task(LocalFolder(tmp_path / name), WIDE))
     return stream.url
 
 

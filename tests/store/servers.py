@@ -3,23 +3,32 @@
 import http.client
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["503", "drop before", "drop after", "slow"]
+Fault = Literal["503", "drop before", "drop after", "slow", "silence", "half an answer", "act before", "act after"]
+"""`drop after` lets the request act and loses the answer; `act ...` does what the test says, then drops."""
+
+SLOW, SILENCE = 0.3, 3.0
+"""Seconds until a slow answer, and until the connection ends where there is none."""
+
+IMPATIENT = {"connect_timeout": 2, "read_timeout": 1, "retries": {"mode": "standard", "max_attempts": 3}}
+"""`config_kwargs` of a client that gives a silent server up after a second."""
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler, ABC):
     """Answers every method through `answer`."""
 
     protocol_version = "HTTP/1.1"
 
+    @abstractmethod
     def answer(self, body: bytes) -> None:
-        raise NotImplementedError
+        """Reply to `self.command` and `self.path`, or close the connection."""
 
     def handle_any(self) -> None:
         self.answer(self.rfile.read(int(self.headers.get("Content-Length", 0))))
@@ -38,9 +47,16 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of clients that went away, which is what they do here."""
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
 @contextmanager
 def serving(handler: type[Handler]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -84,8 +100,9 @@ class Faults:
     def __init__(self) -> None:
         self.begin({})
 
-    def begin(self, plan: dict[int, Fault]) -> None:
-        self.plan, self.done = plan, Counter[str]()
+    def begin(self, plan: dict[int, Fault], act: Callable[[], object] = lambda: None) -> None:
+        """act: what `act before` and `act after` do."""
+        self.plan, self.act, self.done = plan, act, Counter[str]()
         self.requests: list[str] = []
         """Method and path of each."""
         self._lock = threading.Lock()
@@ -99,7 +116,7 @@ class Faults:
 
 
 def proxy(upstream: str, faults: Faults) -> type[Handler]:
-    """In front of a real server; `drop after` lets the request act and loses the answer."""
+    """In front of a real server."""
     address = urlsplit(upstream).netloc
 
     class Proxy(Handler):
@@ -108,23 +125,42 @@ def proxy(upstream: str, faults: Faults) -> type[Handler]:
             if fault == "503":
                 self.reply(503, b"<Error><Code>ServiceUnavailable</Code></Error>")
                 return
-            if fault == "slow":
-                time.sleep(1)
-            if fault != "drop before":
-                answer, content = self.forward(body)
-            if fault in ("drop before", "drop after"):
-                self.close_connection = True
-                self.connection.close()
+            if fault == "act before":
+                faults.act()
+            if fault == "silence":
+                time.sleep(SILENCE)
+            if fault in ("drop before", "act before", "silence"):
+                self.drop()
                 return
-            self.reply(answer.status, content, {name: answer.headers[name] for name in kept(answer)})
+            if fault == "slow":
+                time.sleep(SLOW)
+            self.hand_on(fault, body)
+
+        def hand_on(self, fault: Fault | None, body: bytes) -> None:
+            try:
+                answer, content = self.forward(body)
+            except OSError:  # the server is gone
+                self.drop()
+                return
+            if fault == "act after":
+                faults.act()
+            if fault in ("drop after", "act after"):
+                self.drop()
+                return
+            sent = content[: len(content) // 2] if fault == "half an answer" else content
+            self.reply(answer.status, sent, {name: answer.headers[name] for name in kept(answer)})
+            if fault == "half an answer":
+                self.drop()
+
+        def drop(self) -> None:
+            self.close_connection = True
+            self.connection.close()
 
         def forward(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-            connection = http.client.HTTPConnection(address, timeout=30)
-            connection.request(self.command, self.path, body or None, dict(self.headers))
-            answer = connection.getresponse()
-            content = answer.read()
-            connection.close()
-            return answer, content
+            with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+                connection.request(self.command, self.path, body or None, dict(self.headers))
+                answer = connection.getresponse()
+                return answer, answer.read()
 
     return Proxy
 

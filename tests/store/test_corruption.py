@@ -12,8 +12,11 @@ from apd.store import Stream
 from apd.store.formats import encode_document
 from apd.store.history import version_key
 from apd.store.upkeep import plan_collection, verify
+from tests.store.counts import count
 from tests.store.same import same_state, same_tensors
 from tests.store.samples import CONFIG, consolidated, info_of, learn, proposal_of, write_task_folder
+
+pytestmark = pytest.mark.faults
 
 UNCHECKED = ("reports/", "rejected/", "inbox/")
 """For people, or not the stream's yet."""
@@ -110,6 +113,7 @@ def test_damage_to_any_object_is_found_and_named(grown: Stream, damaged: Callabl
             damaged(key, data)
             if not any(names(problem, key) for problem in problems(grown)):
                 missed.append((key, way))
+            count(f"objects {way}, found and named")
             damaged(key, original)
     assert missed == []
 
@@ -130,6 +134,7 @@ def test_a_damaged_blob_is_an_error_or_is_not_used(grown: Stream, damaged: Calla
             errors[key] = str(error)
         damaged(key, original)
     assert len(errors) > 20
+    count("damaged blobs read: an error each", len(errors))
     assert all(key in message for key, message in errors.items())
 
 

@@ -18,9 +18,12 @@ import pytest
 from apd.state import TaskState
 from apd.store import Stream
 from apd.store.upkeep import collect, verify
+from tests.store.counts import count
 from tests.store.processes import PROCESSES
 from tests.store.same import same_state
 from tests.store.samples import CONFIG, candidate_of, consolidated, info_of, learn, write_task_folder
+
+pytestmark = pytest.mark.faults
 
 
 def is_step(event: str, arguments: tuple, folder: str) -> bool:
@@ -117,7 +120,7 @@ WORK = {
 
 
 @pytest.mark.parametrize("name", WORK)
-def test_killed_at_every_step(prepared: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_killed_at_every_step(prepared: Path, tmp_path: Path, name: str) -> None:
     work, done = WORK[name]
     states = {task: learned(prepared, task) for task in "ab"}
     for step in itertools.count(1):
@@ -134,8 +137,7 @@ def test_killed_at_every_step(prepared: Path, tmp_path: Path, name: str, capsys:
         assert verify(stream).problems == ()
         if lived:
             break
-    with capsys.disabled():
-        sys.stdout.write(f" [{name}: killed before each of its {step - 1} steps] ")
+    count(f"processes killed, at each change of the file system: {name}", step - 1)
 
 
 def learned(prepared: Path, task: str) -> TaskState:

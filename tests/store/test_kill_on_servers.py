@@ -1,0 +1,82 @@
+"""SIGKILL at every request of a commit to a real S3 server.
+
+The committer is a process of its own whose requests pass a proxy; the proxy kills it right before its n-th request
+arrives, for every n until it lives to the end. After each death the stream verifies and has every task that was
+acknowledged, and the same work done again completes it: each commit is there once.
+"""
+
+import itertools
+import signal
+from collections.abc import Mapping
+from multiprocessing.synchronize import Event
+from typing import Any
+
+import pytest
+
+from apd.store import Candidate, Stream
+from apd.store.upkeep import verify
+from tests.conftest import CephServer
+from tests.store.counts import count
+from tests.store.processes import PROCESSES
+from tests.store.samples import CONFIG, METRICS, info_of, learn, learned_on
+from tests.store.servers import Faults, proxy, serving
+
+pytestmark = pytest.mark.faults
+
+
+def learn_once(stream: Stream, task: str) -> None:
+    """As a flow does: commit what was trained already, train it otherwise."""
+    head = stream.head()
+    if not head.has(task):
+        stream.commit_candidate(stream.load_candidate(task) or train(stream, task))
+
+
+def train(stream: Stream, task: str) -> Candidate:
+    head = stream.head()
+    learned = learned_on(stream.arrival(head), task, len(head.entries))
+    return stream.write_candidate(learned, base=head, info=info_of(task), metrics=METRICS)
+
+
+def work(url: str, options: Mapping[str, Any], task: str, ready: Event, go: Event) -> None:
+    """In a process of its own; what comes before `go` is not counted."""
+    stream = Stream.open(url, storage_options=options)
+    stream.history.require_safe_store()
+    ready.set()
+    go.wait()
+    learn_once(stream, task)
+
+
+def survives(stream: Stream, endpoint: str, faults: Faults, task: str, step: int) -> bool:
+    """Whether the work ends before its `step`-th request."""
+    ready, go = PROCESSES.Event(), PROCESSES.Event()
+    options = {**(stream.storage_options or {}), "endpoint_url": endpoint}
+    process = PROCESSES.Process(target=work, args=(stream.url, options, task, ready, go))
+    process.start()
+    assert ready.wait(60)
+    faults.begin({step: "act before"}, process.kill)
+    go.set()
+    process.join()
+    faults.begin({})
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode == 0
+
+
+def test_killed_at_every_request_of_a_commit(ceph: CephServer) -> None:
+    faults = Faults()
+    stream = Stream.create(f"{ceph.bucket()}/stream", CONFIG, storage_options=ceph.storage_options)
+    learn(stream, "first")
+    with serving(proxy(ceph.endpoint, faults)) as endpoint:
+        for step in itertools.count(1):
+            task = f"task-{step}"
+            stream.inbox.register(info_of(task))
+            lived = survives(stream, endpoint, faults, task, step)
+            assert verify(stream).problems == ()
+            learn_once(stream, task)
+            head = Stream.open(stream.url, storage_options=stream.storage_options).head()
+            assert [entry.name for entry in head.entries] == ["first", *(f"task-{n}" for n in range(1, step + 1))]
+            assert head.number == step + 1
+            count("commits acknowledged, each found once")
+            if lived:
+                break
+    assert step > 10
+    count("processes killed, before each request of a commit to a server", step - 1)
