@@ -13,6 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import httpx
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
 from apd import actors, overview
 from apd.actors import metrics
 from apd.benchmark import other_orders
@@ -25,10 +30,6 @@ from apd.store.failures import LIMIT, Failures
 from apd.store.results import Results
 from apd.training import Progress
 from flows import dashboards, events
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -4,9 +4,9 @@
     versions    what every node has to have the same
     resources   what an actor asks of the cluster
     work        an actor of its own for each piece of work
-    data_parallel   several workers on one task, through Ray Train
     crew        several actors that share a list of pieces of work
     consolidation   a consolidation by a crew
+    data_parallel   several workers on one task, through Ray Train
     metrics     what a monitor sees of it
     cluster     the connection
 

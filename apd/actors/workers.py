@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+
 from apd.actors import metrics
 from apd.actors.versions import Versions, require_versions
 from apd.baselines import FineTuning, SeparateNetwork
