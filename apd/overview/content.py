@@ -215,5 +215,5 @@ def _full_tau(state: TaskState, name: str) -> Sparse:
 
 def _settings(stream: Stream) -> tuple[tuple[str, str], ...]:
     values: dict[str, Any] = to_json(stream.config)
-    groups = ("learning", "consolidation")
+    groups = ("learning", "acceptance", "consolidation")
     return tuple((name, str(value)) for group in groups for name, value in values[group].items())

@@ -73,7 +73,7 @@ def markdown(report: Report) -> str:
 
 
 def _measured(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """The table without the columns in which no task has a figure; the first row is the heading, the last the average."""
+    """The table without columns in which no task has a figure; its first row is the heading, its last the average."""
     columns = (column for column in zip(*rows, strict=True) if {*column[1:-1]} != {formats.MISSING})
     return list(zip(*columns, strict=True))
 

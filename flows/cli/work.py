@@ -94,16 +94,18 @@ def watch_inbox(stream: "Stream", every: float, asked: Asked = PLAIN) -> None:
 
 @app.command(rich_help_panel=WORK)
 def retry(
-    task: Annotated[str, typer.Argument(help="Name of a task that waits.", metavar="TASK")],
+    task: Annotated[str, typer.Argument(help="Name of a task that failed or was refused.", metavar="TASK")],
     stream: StreamOption,
 ) -> None:
-    """Let a task that failed too often be tried again by the next run; `apd tasks` names those that are left out."""
+    """Let the next run try a task again that failed too often or was refused; `apd tasks` names those left out."""
     from apd.errors import UnknownTask
     from apd.store import Stream
     from apd.store.failures import Failures
 
     opened = Stream.open(stream)
-    if task not in [one.task for one in opened.inbox.waiting()]:
+    if opened.refusals.task(task):
+        opened.refusals.withdraw(task)
+    elif task not in [one.task for one in opened.inbox.waiting()]:
         raise UnknownTask(f"no task {task!r} waits in {opened.url}; `apd tasks` lists those that do")
     Failures(opened.objects).clear(task)
     typer.echo(f"the next run tries {task} again")

@@ -115,7 +115,7 @@ def test_run_learns_what_waits_and_says_so(own: Stream):
     assert answer_of("run") == {"learned": [], "refused": [], "version": 5}
 
 
-def test_run_ends_with_3_when_a_task_is_refused_and_accept_learns_it(own: Stream):
+def test_run_ends_with_3_when_a_task_is_refused_and_accept_learns_it(own: Stream, tmp_path: Path):
     demanding(own, min_accuracy=1.0)
     name = submit(own, 3)
     result = apd("run", code=3)
@@ -125,6 +125,9 @@ def test_run_ends_with_3_when_a_task_is_refused_and_accept_learns_it(own: Stream
     assert (row["task"], answer_of("status")["refused"]) == (name, 1)
     assert "3 learned, 1 refused" in apd("status").stdout
     assert apd("run").stdout == "nothing was waiting\n"
+    again = copy(own, tmp_path / "again")
+    assert apd("retry", name, "--stream", again.url).stdout == f"the next run tries {name} again\n"
+    assert [one.task for one in again.inbox.waiting()] == [name]
     assert "no task 'shoes' was refused" in mistake("accept", "shoes")
     assert apd("accept", name).stdout == f"version 5: learned {name}\n"
     assert [row["state"] for row in answer_of("tasks")] == ["learned"] * 4
