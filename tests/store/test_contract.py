@@ -11,6 +11,8 @@ from apd.errors import AlreadyExists, NotFound, StoreError, TaskRejected, Unknow
 from apd.state import Snapshot
 from apd.store import Candidate, Stream
 from apd.store.objects import Objects
+from apd.store.upkeep import verify
+from tests.store.counts import count
 from tests.store.same import same_snapshot, same_state
 from tests.store.samples import CONFIG, candidate_of, info_of, learn, learned_on, write_task_folder
 
@@ -146,6 +148,7 @@ def test_statistics_do_not_depend_on_who_was_rebased(stream: Stream) -> None:
     assert stream.arrival(stream.head()).pull["first.weight"].equal(masks[0] + masks[1])
 
 
+@pytest.mark.faults
 def test_eight_concurrent_committers_make_a_serial_history(stream: Stream) -> None:
     base = stream.head()
     candidates = [candidate_of(stream, base, f"task-{seed}", seed) for seed in range(8)]
@@ -160,6 +163,8 @@ def test_eight_concurrent_committers_make_a_serial_history(stream: Stream) -> No
     assert [version.parent for version in log] == [None, *range(8)]
     assert [len(version.entries) for version in log] == list(range(9))
     assert log[-1].watermark == 8
+    assert verify(stream).problems == ()
+    count("commits acknowledged, each found once", 8)
 
 
 def test_a_stream_survives_pickling(stream: Stream) -> None:

@@ -43,32 +43,39 @@ def age(stream: Stream) -> None:
 
 
 @pytest.mark.parametrize("url", ["folder"], indirect=True)
-def test_collections_race_commits(stream: Stream) -> None:
+def test_collections_race_commits_and_readers(stream: Stream) -> None:
     for seed in range(3):
         learn(stream, f"old-{seed}", seed)
     age(stream)
-    stop, rounds = threading.Event(), []
+    stop, rounds, reads = threading.Event(), [], []
 
     def keep_collecting() -> None:
         while not stop.is_set():
             rounds.append(collect(Stream.open(stream.url), keep=1, grace=60))
 
+    def keep_reading() -> None:
+        while not stop.is_set():
+            opened = Stream.open(stream.url)
+            version = opened.head()
+            reads.append([opened.load_task(version, entry.name) for entry in version.entries])
+
     def learn_some(name: str) -> None:
         for seed in range(3):
             learn(Stream.open(stream.url), f"{name}-{seed}", seed)
 
-    with ThreadPoolExecutor(4) as pool:
-        collections = [pool.submit(keep_collecting) for _ in range(2)]
+    with ThreadPoolExecutor(5) as pool:
+        others = [pool.submit(work) for work in (keep_collecting, keep_collecting, keep_reading)]
         writers = [pool.submit(learn_some, name) for name in "ab"]
         for writer in writers:
             writer.result()
         stop.set()
-        for collection in collections:
-            collection.result()
+        for other in others:
+            other.result()
     assert any(plan.blobs for plan in rounds)
     assert len(stream.head().entries) == 9
     assert verify(stream).problems == ()
-    count("collections beside commits", len(rounds))
+    count("collections beside commits and readers", len(rounds))
+    count("versions read beside collections", len(reads))
     count("commits acknowledged, each found once", 6)
 
 
