@@ -7,6 +7,7 @@ Everything random follows from (seed, epoch), so a run restored from a snapshot 
 was never stopped.
 """
 
+import functools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from apd.config import LearningConfig, to_json
 from apd.data import Samples, Split, TaskData
 from apd.errors import StateError
 from apd.networks import Network
+from apd.networks.network import Forward
 from apd.replay import Replay
 from apd.state import Snapshot, Tensors
 from apd.team import ALONE, Team
@@ -176,12 +178,16 @@ class Loop(ABC):
         """One step on this worker's share of a batch of so many samples; its part of the batch's mean loss, logits."""
         tensors = self._network_tensors()
         with self.team.whole_batch(), self._precision():
-            logits = self.network.forward(tensors, self._laid_out(inputs), training=True).float()
+            logits = self._forward(tensors, self._laid_out(inputs), True).float()
         loss = functional.cross_entropy(logits, labels, reduction="sum") / batch
         gradients = self.team.total(by_name(loss, tensors))
         with torch.no_grad():
             self._update(gradients)
         return loss.detach(), logits.detach()
+
+    @functools.cached_property
+    def _forward(self) -> Forward:
+        return self.network.bound(self._network_tensors(), self.device)
 
     def _precision(self) -> AbstractContextManager[object]:
         if self.config.precision == "float32":

@@ -18,6 +18,9 @@ from apd.config import Dtype
 from apd.errors import ConfigError, ShapeMismatch, StateError
 from apd.state import Shape, Spec, Tensors
 
+Forward = Callable[[Tensors, Tensor, bool], Tensor]
+"""(tensors, inputs, training) -> logits."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Skeleton:
@@ -32,7 +35,8 @@ class _Skeleton:
     """Further names that the module's state dict has for one of those tensors, and the name it has there."""
 
     def call(self, tensors: Tensors, inputs: Tensor, training: bool) -> Tensor:
-        self.module.train(training)
+        if self.module.training != training:
+            self.module.train(training)
         constants = {name: buffer.clone() for name, buffer in self.constants.items()}
         logits: Tensor = torch.func.functional_call(self.module, constants | dict(tensors), (inputs,))
         return logits
@@ -84,9 +88,17 @@ class Network:
         such as BatchNorm's are updated in place in the tensors given; nothing else changes. Dropout draws from torch's
         default generator.
         """
-        skeleton = self._skeleton(self.classes_of(tensors), inputs.device)
-        scaled = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
-        return skeleton.call(tensors, scaled, training)
+        return self.bound(tensors, inputs.device)(tensors, inputs, training)
+
+    def bound(self, tensors: Tensors, device: torch.device) -> Forward:
+        """`forward` for tensors of these names and shapes on this device, which it does not check again."""
+        skeleton = self._skeleton(self.classes_of(tensors), device)
+
+        def forward(tensors: Tensors, inputs: Tensor, training: bool) -> Tensor:
+            scaled = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+            return skeleton.call(tensors, scaled, training)
+
+        return forward
 
     def state_dict(self, tensors: Tensors) -> dict[str, Tensor]:
         """What `load_state_dict` of the module itself takes: the tensors, tied ones under each of their names."""
@@ -194,7 +206,7 @@ def _hollow(module: nn.Module, device: torch.device) -> _Skeleton:
             if parameter is not None:
                 stand_in = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
                 child._parameters[name] = empty.setdefault(parameter, stand_in)
-    return _Skeleton(module, tensors, constants, ties)
+    return _Skeleton(module.train(), tensors, constants, ties)
 
 
 def _float32(name: str, tensor: Tensor) -> Shape:
