@@ -20,7 +20,10 @@ R = TypeVar("R")
 
 
 def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """[work(item) for item in items], PARALLEL at a time; the first error is raised after the others have ended."""
+    """[work(item) for item in items], PARALLEL at a time.
+
+    The first error is raised when what is under way has ended; what has not begun by then does not begin.
+    """
     listed = list(items)
     if len(listed) <= 1:
         return [work(item) for item in listed]
