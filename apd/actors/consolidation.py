@@ -12,7 +12,8 @@ them. The bits are those of `apd.consolidation.consolidate` in one process.
 
 Memory, for t tasks and P parameters: an actor holds a portion (`apd.consolidation.blocks`: 12 bytes for each non-zero
 in it, at most 32 * CELLS bytes, 0.5 GiB) beside one task and a few sigmas (4 P bytes each); while it groups, 8 t^2
-bytes a few times over. The caller holds names and counts.
+bytes a few times over. The caller holds names and counts. Measured with t = 200 at P = 163,840, every task on a sigma
+of its own: 3 MB more in the caller, 250 and 325 MB in two actors, 190 at an eighth of CELLS; 507 MB in one process.
 """
 
 import functools

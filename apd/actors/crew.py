@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from apd.actors.resources import room
+from apd.actors.resources import free, room
 from apd.actors.work import actor, result_of
 from apd.config import ResourceConfig
 
@@ -37,11 +37,11 @@ class Crew:
 
 @contextlib.contextmanager
 def crew(kind: type, url: str, resources: ResourceConfig, most: int) -> Iterator[Crew]:
-    """As many actors as the cluster has room for, `most` at most and one at least; killed when the block ends.
+    """As many actors as the cluster has room for now, `most` at most and one at least; killed when the block ends.
 
     Errors are those of `apd.actors.work`; a member that is lost is an error of the call that it had.
     """
-    size = max(1, min(most, room(resources)))
+    size = max(1, min(most, room(resources), free(resources)))
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(size) as pool:
         members = pool.map(lambda _: stack.enter_context(actor(kind, url, resources)), range(size))
         yield Crew(list(members))

@@ -48,6 +48,12 @@ def room(wanted: ResourceConfig) -> int:
     return max(sum(_held(wanted)), 1)
 
 
+def free(wanted: ResourceConfig) -> int:
+    """How many actors that ask for this could start now, were all that is free on one node; one at least."""
+    have = ray.available_resources()  # type: ignore[no-untyped-call]
+    return max(min(int(have.get(name, 0) // amount) for name, amount in requests(wanted).items()), 1)
+
+
 def _held(wanted: ResourceConfig) -> list[int]:
     """How many actors each node holds when it has nothing else to do."""
     needs = requests(wanted)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 
 from apd.actors import Evaluator, crew, propose
@@ -14,7 +15,7 @@ from apd.errors import TaskRejected, WorkerLost
 from apd.store import Proposal, Stream
 from flows.evaluate import evaluate
 from tests.actors import small
-from tests.actors.conftest import ended
+from tests.actors.conftest import ended, wait_until
 from tests.actors.troubled import Troubled
 
 pytestmark = pytest.mark.usefixtures("nodes", "no_actor_left")
@@ -46,6 +47,13 @@ def in_this_process(stream: Stream) -> Proposal:
     return stream.write_consolidation(outcome, base=head)
 
 
+@pytest.fixture
+def all_free() -> None:
+    """The resources of earlier tests' actors are free again."""
+    wait_until(lambda: ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"])
+
+
+@pytest.mark.usefixtures("all_free")
 def test_a_consolidation_by_several_actors_has_the_bits_of_one_in_one_process(learned: Stream) -> None:
     before, expected = ended(), in_this_process(learned)
     found = propose(learned, learned.head().number, 50.0, CELLS)
@@ -66,6 +74,7 @@ def test_a_consolidation_by_several_actors_has_the_bits_of_one_in_one_process(le
     assert clusterings[0]["members"] == clusterings[1]["members"]
 
 
+@pytest.mark.usefixtures("all_free")
 def test_evaluation_is_dealt_out_and_measures_what_one_process_does(learned: Stream) -> None:
     entries, before = learned.head().entries, ended()
     expected = [Evaluator(learned.url).evaluate(entry) for entry in entries]
@@ -82,6 +91,31 @@ def test_what_has_not_changed_is_not_evaluated_again_and_starts_no_actor(learned
     learned.evaluations.remove(learned.head().entries[0].theta_key)
     evaluate(learned.url)
     assert ended() == before + 1
+
+
+@pytest.mark.usefixtures("all_free")
+def test_half_a_gpu_each_makes_two_actors_on_the_node_that_has_one() -> None:
+    wanted = ResourceConfig(num_cpus=0.5, num_gpus=0.5)
+    with crew(Troubled, "anywhere", wanted, most=5) as work:
+        places = list(work.each("place", range(4)))
+    assert len(set(places)) == 2
+    assert len({node for node, _ in places}) == 1
+
+
+@pytest.mark.usefixtures("all_free")
+def test_memory_decides_how_many_actors_a_node_holds() -> None:
+    """Every node of these tests has 1 GiB to give."""
+    with crew(Troubled, "anywhere", ResourceConfig(num_cpus=0.1, memory=600 * 2**20), most=5) as work:
+        places = list(work.each("place", range(4)))
+    assert len({node for node, _ in places}) == len(set(places)) == 2
+
+
+def test_a_busy_cluster_has_fewer_actors_in_a_crew() -> None:
+    with crew(Troubled, "anywhere", ResourceConfig(num_cpus=1), most=2) as some:
+        assert len(set(some.each("place", range(2)))) == 2
+        wait_until(lambda: ray.available_resources().get("CPU", 0) <= 1)
+        with crew(Troubled, "anywhere", ResourceConfig(num_cpus=1), most=5) as others:
+            assert len(set(others.each("place", range(3)))) == 1
 
 
 def test_a_member_that_dies_is_lost_and_an_error_of_ours_comes_as_itself(tmp_path: Path) -> None:

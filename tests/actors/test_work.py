@@ -1,18 +1,22 @@
 """One actor for each piece of work, on a real Ray."""
 
 import contextlib
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from apd.actors import Trainer, companion, events
+from apd.actors.versions import versions
 from apd.config import ResourceConfig
-from apd.errors import NoNode, TaskRejected, WorkerLost
+from apd.errors import ClusterError, NoNode, TaskRejected, Unreachable, WorkerLost
 from apd.store import Candidate, Stream
 from apd.training import Progress
 from tests.actors import small
 from tests.actors.conftest import Nodes, alive, kill_process, wait_until
 from tests.actors.troubled import Troubled
+from tests.conftest import S3Server
 
 pytestmark = pytest.mark.usefixtures("nodes", "no_actor_left")
 PLAIN = ResourceConfig()
@@ -51,6 +55,28 @@ def test_an_actor_that_no_node_has_room_for_is_refused() -> None:
     wanted = ResourceConfig(num_cpus=1, num_gpus=2, custom={"tape": 1})
     with pytest.raises(NoNode, match=r"asks for CPU 1, GPU 2, tape 1 but no Ray node has that; .* CPU 1, GPU 1"):
         next(events(Troubled, "count_and_reject", "anywhere", 1, resources=wanted))
+
+
+def test_more_memory_than_any_node_has_is_refused() -> None:
+    with pytest.raises(NoNode, match=r"asks for CPU 1, memory 2.14748e\+09 but no Ray node has that"):
+        next(events(Troubled, "count_and_reject", "anywhere", 1, resources=ResourceConfig(memory=2**31)))
+
+
+def test_a_node_that_runs_another_version_is_refused_by_its_actor(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = socket.gethostname()
+    monkeypatch.setattr(socket, "gethostname", lambda: "driver")  # the versions of one machine are not compared
+    monkeypatch.setattr("apd.actors.work.versions", lambda: replace(versions(), torch="0.0"))
+    with pytest.raises(ClusterError, match=rf"node {there} runs torch .* but the flow on driver runs torch 0.0"):
+        next(events(Troubled, "count_and_reject", "anywhere", 1, resources=PLAIN))
+
+
+def test_a_store_that_a_node_cannot_reach_is_an_error_with_its_name(nodes: Nodes, moto_server: S3Server) -> None:
+    stream = Stream.create(f"{moto_server.bucket()}/stream", small.config(custom={"far": 1}))
+    name = small.accept(stream, 0)
+    far = nodes.add(far=1, environment={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    with pytest.raises(Unreachable, match=rf"^node {socket.gethostname()}: "):
+        next(events(Trainer, "learn", stream.url, name, 0, resources=stream.config.resources))
+    nodes.kill(far)
 
 
 def test_a_companion_works_in_order_and_has_finished_when_the_block_ends(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import ray
 import torch
 
 from apd.actors.workers import Worker
@@ -48,3 +49,7 @@ class Troubled(Worker):
     def end(self, delay: float) -> None:
         time.sleep(delay)
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def place(self, _: int) -> tuple[str, int]:
+        """Id of the node, and of the process."""
+        return ray.get_runtime_context().get_node_id(), os.getpid()
