@@ -144,10 +144,11 @@ def _to_do(stream: Stream) -> list[str]:
     learned = learned_since_consolidation(stream, stream.head())
     left = stream.config.consolidation.consolidate_every - learned
     due = "now" if left <= 0 else f"after {left} more task{'s' if left > 1 else ''}"
-    refused = [row for row in overview.arrivals(stream) if row["state"] in ("refused", "rejected")]
+    left_out = [row for row in overview.arrivals(stream) if row["state"] in ("refused", "rejected")]
+    reasons = {row["task"]: row["note"].removeprefix(f"{row['task']} ") for row in left_out}
     return [
         f"- waiting to be learned: **{len(stream.inbox.waiting())}**",
-        *(f"- **{row['state']}**: {escape(row['task'])}: {escape(row['note'])}" for row in refused),
+        *(f"- **{row['state']}**: {escape(row['task'])}: {escape(reasons[row['task']])}" for row in left_out),
         f"- next consolidation: {due}" if stream.config.learning.variant == "apd2" else "- next consolidation: never",
     ]
 
@@ -178,7 +179,7 @@ def show_refused_task(stream: Stream, candidate: Candidate, reasons: Sequence[st
         "",
         f"Kept in `{place}`.",
     ]
-    what = f"{candidate.task}: {'; '.join(reasons)}."
+    what = f"{'; '.join(reasons)}."
     create_markdown_artifact("\n".join(lines), key=artifact_key("refused", stream.name), description=what)
 
 
