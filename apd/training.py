@@ -139,7 +139,8 @@ class Fit(Loop):
         return self._schedule.last if self._schedule else super()._first_selectable
 
     def _identity(self) -> dict[str, Any]:
-        base = {key: float(value.double().sum()) for key, value in self._base.items()}
+        arrived = self._arrival.sigma or {}  # on the CPU: a GPU would add up in another order
+        base = {key: float(value.double().sum()) for key, value in arrived.items()}
         return super()._identity() | {"earlier": self._arrival.earlier, "sums_of_sigma": base}
 
     def _resumable(self) -> dict[str, Tensor]:
