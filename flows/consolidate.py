@@ -33,14 +33,14 @@ def consolidate(stream: StreamUrl, only_if_due: bool = False, publish: bool = Tr
         head = opened.head()
         if not head.entries or (only_if_due and not is_due(opened)):
             return None
-        with cluster(stream):
-            proposal = _first_that_passes(opened, head)
-        if proposal is None:
-            return gates.refused(gates.refuse_consolidation(stream, head.number))  # type: ignore[no-any-return]
         try:
-            version = steps.commit_consolidation(stream, proposal)
+            with cluster(stream):  # which also serves how long the commit takes
+                proposal = _first_that_passes(opened, head)
+                version = steps.commit_consolidation(stream, proposal) if proposal else None
         except AlreadyExists:
             continue  # another version came first; there is a new head to consolidate
+        if version is None:
+            return gates.refused(gates.refuse_consolidation(stream, head.number))  # type: ignore[no-any-return]
         name_version(version)
         if publish:
             steps.publish_report(stream, version)
