@@ -234,7 +234,8 @@ class ResourceConfig:
 
     workers: int = 1
     """Actors that train one task together, each on its share of every batch; the result is that of one up to the order
-    in which numbers are added. For tasks of many samples; each worker asks for all of the above."""
+    in which numbers are added. For tasks of many samples; each worker asks for all of the above, and holds the task's
+    data as one actor would."""
 
     max_parallel: int = 1
     """Tasks that train at the same time when several wait; 1 learns them strictly one after another. It alone decides
