@@ -21,6 +21,12 @@ def samples(seed: int, classes: int = 3) -> tuple[Tensor, Tensor]:
     return patterns[labels] + 0.3 * torch.randn(60, *SHAPE, generator=generator), labels
 
 
+def noise() -> tuple[Tensor, Tensor]:
+    """Nothing to learn: inputs that know nothing of their labels, seven in ten of which are 0."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(60, *SHAPE, generator=generator), (torch.arange(60) % 10 >= 7).long()
+
+
 def learner(count: int, **settings: object) -> Learner:
     """So many learned tasks: task-0 with two classes, task-1 with three, and so on in turn. Its stream goes with it."""
     made = Learner(NETWORK, SHAPE, **{**SETTINGS, "consolidate_every": 100, **settings})

@@ -1,18 +1,11 @@
 """The gate for new tasks: what a stream may demand, where it is refused, and how it is learned anyway."""
 
 import pytest
-import torch
 
 from apd import overview
 from apd.errors import ConfigError, TaskRefused, UnknownTask
 from apd.learner import Learner
-from tests.overview.small_streams import learner, samples
-
-
-def noise() -> tuple[torch.Tensor, torch.Tensor]:
-    """Nothing to learn: inputs that know nothing of their labels, seven in ten of which are 0."""
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(60, 1, 4, 4, generator=generator), (torch.arange(60) % 10 >= 7).long()
+from tests.overview.small_streams import learner, noise, samples
 
 
 def demanding(**demands: float) -> Learner:

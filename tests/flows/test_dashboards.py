@@ -1,0 +1,59 @@
+"""What the artifacts in Prefect's UI say, from the stream alone."""
+
+import pytest
+
+from apd.errors import TaskRefused
+from apd.learner import Learner
+from apd.overview import build_report, growth
+from apd.report.content import Report
+from flows.dashboards import capacity_rows, cluster_rows, headline, stream_page
+from tests.overview.small_streams import SHARING, learner, noise
+
+
+@pytest.fixture(scope="module")
+def made() -> Learner:
+    """Three tasks, a consolidation, a fourth task, and a fifth that was refused."""
+    learner_ = learner(4, **SHARING, min_gain=0.1)
+    with pytest.raises(TaskRefused):
+        learner_.learn("noise", noise())
+    return learner_
+
+
+@pytest.fixture(scope="module")
+def report(made: Learner) -> Report:
+    return build_report(made.stream, made.stream.head())
+
+
+def test_capacity_and_drift_are_told_version_by_version_the_newest_first(made: Learner):
+    rows = capacity_rows(growth(made.stream, made.stream.head()))
+    assert [(row["version"], row["made by"], row["tasks"]) for row in rows] == [
+        *((5, "learn", 4), (4, "consolidate", 3), (3, "learn", 3), (2, "learn", 2), (1, "learn", 1))
+    ]
+    assert [row["change"][0] for row in rows] == ["+", "−", "+", "+", "–"]  # noqa: RUF001 as wide as a plus sign
+    assert [row["version"] for row in rows if row["drift"] not in ("–", "0")] == [4]  # noqa: RUF001
+
+
+def test_every_layer_has_its_clusters(report: Report):
+    rows = cluster_rows(report)
+    assert {row["layer"] for row in rows} == {layer.name for layer in report.layers}
+    shared = [row for row in rows if row["cluster"] != "none"]
+    assert shared
+    assert all(row["tasks"] == "task-0, task-1, task-2" for row in shared)
+
+
+def test_the_page_says_first_what_needs_a_decision_then_where_everything_is(made: Learner, report: Report):
+    page = stream_page(made.stream, report, "reports/00000005.html")
+    lines = page.splitlines()
+    assert lines[2] == "- waiting to be learned: **0**"
+    assert lines[3].startswith("- **refused**: noise: has ")
+    assert lines[4] == "- next consolidation: after 2 more tasks"
+    assert "[capacity and drift](../key/capacity-" in lines[5]
+    assert lines[6] == "- report: `reports/00000005.html`"
+    assert lines[7] == f"- version 5: `{made.stream.history.where(5)}`"
+    assert "| task-3 |" in page
+
+
+def test_the_line_on_its_card_counts_what_needs_a_decision(made: Learner, report: Report):
+    line = headline(made.stream, report)
+    assert line.startswith("Version 5: 4 tasks, ")
+    assert line.endswith(" % on average, 1 refused.")
