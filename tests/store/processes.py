@@ -17,7 +17,9 @@ from tests.conftest import ROOT
 from tests.store.samples import CONFIG, learn
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.store.processes", "tests.store.same", "apd.store.upkeep", "sklearn.cluster"])
+PROCESSES.set_forkserver_preload(
+    ["tests.store.processes", "tests.store.same", "apd.store.upkeep", "sklearn.cluster", "s3fs"]
+)
 
 
 def commit(url: str, candidate: Candidate) -> None:
