@@ -4,6 +4,9 @@ Its Parquet files are read once, some rows at a time, into one file that holds t
 row-major. Every row then has a place, so any order of rows can be read, and the order is that of samples in memory:
 where a task's data were changes nothing in the outcome. What stays in memory is one batch, and 16 bytes per sample (its
 label and its place). The file has no name, so it goes with the process, however that ends.
+
+What it costs: a picture of 3 kB takes 0.03 ms to read, where from memory it takes 0.003, beside 1.3 ms of training with
+LeNet (one busy core); and the task's first reading, which memory would need as well.
 """
 
 import os
