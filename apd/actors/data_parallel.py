@@ -114,8 +114,8 @@ def _run_team(duty: Mapping[str, Any], resources: ResourceConfig, place: Placeme
         try:
             run.fit()
         except exceptions.WorkerGroupError as error:
-            raise _reason(error.worker_failures) from None
-        except exceptions.TrainingFailedError as error:
+            raise reason(error.worker_failures) from None
+        except (exceptions.TrainingFailedError, *LOST) as error:
             raise _no_team(error) from None
 
 
@@ -131,7 +131,7 @@ def _work(duty: dict[str, Any]) -> None:
             ray.get(duty["coordinator"].tell.remote(event))
 
 
-def _reason(failures: Mapping[int, Exception]) -> Exception:
+def reason(failures: Mapping[int, Exception]) -> Exception:
     """Why workers failed, by rank: what one of them raised itself, or else that one of them was lost."""
     causes = {rank: getattr(error, "health_check_failure", error) for rank, error in failures.items()}
     lost = {rank: error for rank, error in causes.items() if isinstance(error, (WorkerLost, *LOST))}

@@ -11,6 +11,7 @@ from apd.config import LearningConfig, NetworkConfig, ResourceConfig, StreamConf
 from apd.data import validate_task
 from apd.data.tasks import NamedTask
 from apd.store import Candidate, Stream, Version
+from apd.team import Team
 from tests.toys import SIZE, data
 
 EPOCHS = 6
@@ -88,6 +89,16 @@ def epochs_saved(stream: Stream, name: str) -> int:
     """After how many epochs the last attempt at the task was saved; 0 without one."""
     attempt = stream.load_attempt(name)
     return 0 if attempt is None else int(attempt.values["epoch"])
+
+
+def learn_in_team(team: Team, url: str, name: str) -> dict[str, Tensor]:
+    """One worker's part of training the task on version 0; the leader commits it. For `teammates.together`."""
+    trainer = Trainer(url)
+    trainer.team = team
+    for event in trainer.learn(name, 0):
+        if isinstance(event, Candidate):
+            trainer.stream.commit_candidate(event)
+    return {}
 
 
 def undisturbed_bits(stream: Stream) -> dict[str, str]:

@@ -1,28 +1,33 @@
 """One task on two workers of a real Ray Train, on two nodes."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from ray.exceptions import ActorDiedError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.util import placement_group_table
 
 from apd.actors import learning
+from apd.actors.data_parallel import reason
 from apd.config import ResourceConfig
 from apd.decomposition import bare_state
-from apd.errors import NoNode, TaskRejected
+from apd.errors import NoNode, TaskRejected, WorkerLost
 from apd.store import Candidate, Stream
 from flows.run import run
 from tests.actors import small
 from tests.actors.conftest import Nodes, alive, kill_process, wait_until
+from tests.teammates import together
 
 pytestmark = pytest.mark.usefixtures("nodes", "no_actor_left")
 PAIR = ResourceConfig(workers=2)
 
 
-def workers() -> list[int]:
-    """Processes of the workers there are."""
-    return [process for process, kind in alive() if kind == "RayTrainWorker" and process]
+def processes(kind: str) -> set[int]:
+    """Of the actors of this kind that there are."""
+    return {process for process, found in alive() if found == kind and process}
 
 
 def test_two_workers_learn_what_one_learns_and_tell_of_every_epoch(tmp_path: Path) -> None:
@@ -31,53 +36,66 @@ def test_two_workers_learn_what_one_learns_and_tell_of_every_epoch(tmp_path: Pat
     name = small.accept(stream, 0)
     *alone, one = learning(stream.url, name, 0, ResourceConfig())
     stream.clear_attempt(name)
-    *together, two = learning(stream.url, name, 0, PAIR)
+    *pair, two = learning(stream.url, name, 0, PAIR)
     assert isinstance(one, Candidate)
     assert isinstance(two, Candidate)
-    assert [event.epoch for event in together] == [event.epoch for event in alone]
-    assert [event.validation_accuracy for event in together] == [event.validation_accuracy for event in alone]
+    assert [event.epoch for event in pair] == [event.epoch for event in alone]
+    assert [event.validation_accuracy for event in pair] == [event.validation_accuracy for event in alone]
     expected = bare_state(stream.load_entry(one.entry))
     for key, tensor in bare_state(stream.load_entry(two.entry)).items():
         torch.testing.assert_close(tensor, expected[key], rtol=1e-5, atol=1e-5)
     wait_until(lambda: {group["state"] for group in placement_group_table().values()} == {"REMOVED"})
 
 
-def test_a_worker_that_is_killed_within_an_epoch(tmp_path: Path) -> None:
-    """The flow tries again, from the attempt: learned once, with the bits of an undisturbed team."""
-    streams = []
-    for place, seconds in (("disturbed", 0.2), ("undisturbed", 0.0)):
-        stream = Stream.create(str(tmp_path / place), small.config(small.slow_network(seconds), workers=2))
-        small.accept(stream, 0)
-        streams.append(stream)
-    disturbed, undisturbed = streams
+def test_a_worker_and_then_a_coordinator_that_are_killed_within_an_epoch(tmp_path: Path) -> None:
+    """The flow tries again, each time from the attempt: learned once, with the bits of an undisturbed team."""
+    disturbed, undisturbed = (
+        Stream.create(str(tmp_path / str(seconds)), small.config(small.slow_network(seconds), workers=2))
+        for seconds in (0.3, 0.0)
+    )
+    small.accept(disturbed, 0)
+    small.accept(undisturbed, 0)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, disturbed.url, publish=False)
-        wait_until(lambda: small.epochs_saved(disturbed, "task-0") >= 2)
-        found = workers()
-        assert len(found) == 2
-        kill_process(found[1])
-        wait_until(lambda: len(workers()) == 2 and not set(found) & set(workers()))
-        resumed_from = small.epochs_saved(disturbed, "task-0")
+        for epoch, kind, count in ((1, "RayTrainWorker", 2), (3, "Coordinator", 1)):
+            wait_until(lambda epoch=epoch: small.epochs_saved(disturbed, "task-0") >= epoch)  # type: ignore[misc]
+            found = processes(kind)
+            assert len(found) == count
+            kill_process(max(found))
         assert running.result() == ["task-0"]
-    run(undisturbed.url, publish=False)
-    assert resumed_from >= 2
+    together(small.learn_in_team, 2, tmp_path / "team", undisturbed.url, "task-0")
     assert [version.kind for version in disturbed.log(newest_first=False)] == ["create", "learn"]
     assert small.bits(disturbed) == small.bits(undisturbed)
 
 
-def test_what_is_wrong_with_the_task_is_said_as_with_one_worker(tmp_path: Path) -> None:
-    stream = Stream.create(str(tmp_path / "stream"), small.config())
-    name = small.accept(stream, 0)
-    (tmp_path / "stream" / "tasks" / name / "train.parquet").write_bytes(b"damaged")
-    with pytest.raises(TaskRejected, match=r"train.parquet is not a readable Parquet file"):
-        list(learning(stream.url, name, 0, PAIR))
+MISSED = WorkerLost("a worker of the team is gone")
+DIED = WorkerHealthCheckFailedError("worker 1", ActorDiedError())
+
+
+@pytest.mark.parametrize(
+    ("failures", "kind", "message"),
+    [
+        ({0: MISSED, 1: TaskRejected("shoes: no good")}, TaskRejected, "shoes: no good"),
+        ({0: MISSED, 1: ZeroDivisionError("our own defect")}, ZeroDivisionError, "our own defect"),
+        ({0: MISSED, 1: DIED}, WorkerLost, "worker 1 of the team was lost .* died"),
+        ({0: MISSED}, WorkerLost, "worker 0 of the team was lost .* is gone"),
+        ({0: MISSED, 1: MemoryError("1 TB")}, WorkerLost, r"ran out of memory \(1 TB\); give it more"),
+    ],
+)
+def test_a_team_fails_with_the_reason_rather_than_with_what_the_others_missed(
+    failures: dict[int, Exception], kind: type[Exception], message: str
+) -> None:
+    found = reason(failures)
+    assert type(found) is kind
+    assert re.search(message, str(found))
 
 
 def test_closing_the_iterator_ends_the_whole_team(tmp_path: Path) -> None:
     stream = Stream.create(str(tmp_path / "stream"), small.config(small.slow_network(0.5)))
     work = learning(stream.url, small.accept(stream, 0), 0, PAIR)
     next(work)
-    found = workers()
+    found = processes("RayTrainWorker")
+    assert len(found) == 2
     work.close()
     wait_until(lambda: not any(Path(f"/proc/{process}").exists() for process in found))
 
