@@ -22,7 +22,7 @@ from flows.names import artifact_key
 from flows.steps import step
 
 
-@step("prepare benchmark")
+@step("prepare benchmark", timeout=None)
 def prepare(out: str, protocol: Protocol, data: str | None) -> None:
     """See that data and network are there, and that the results go where there are none of other settings."""
     found = benchmark.load_tasks(protocol, "A", Path(data) if data else None)
@@ -34,7 +34,7 @@ def prepare(out: str, protocol: Protocol, data: str | None) -> None:
         log.warning("data: %s", note)
 
 
-@step("run cell", retries=4, delay=5)
+@step("run cell", retries=4, delay=5, timeout=None)
 def run_cell(out: str, cell: Cell, protocol: Protocol, data: str | None, resources: ResourceConfig) -> None:
     """Run a cell on a Ray actor of its own, unless its result is there."""
     log = get_run_logger()

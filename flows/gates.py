@@ -49,7 +49,7 @@ def withdraw(url: str, name: str) -> None:
     Stream.open(url).refusals.withdraw(name)
 
 
-@step("gate", retries=4, delay=5)
+@step("gate", retries=4, delay=5, timeout=None)
 def gate(url: str, proposal: Proposal) -> list[str]:
     """The reasons to refuse a consolidation, none when it may become the head; a refused one is kept aside."""
     stream = Stream.open(url)

@@ -36,6 +36,9 @@ R = TypeVar("R")
 SHARE = 8
 """Tasks that one evaluating actor measures at least, where there are so many: it takes some 3 s to start."""
 
+HOUR = 3600.0
+"""Seconds; a step that only talks to storage and Prefect, and takes longer, hangs."""
+
 PASSING = (Unreachable, WorkerLost, NoNode, ConnectionError, TimeoutError, httpx.TransportError)
 
 
@@ -45,8 +48,13 @@ def passes(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     return isinstance(error, PASSING)
 
 
-def step(name: str, retries: int = 3, delay: float = 2) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """A Prefect task, tried again after trouble that passes: `delay` seconds later, then 2, 4, ... times that."""
+def step(
+    name: str, retries: int = 3, delay: float = 2, timeout: float | None = HOUR
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """A Prefect task, tried again after trouble that passes: `delay` seconds later, then 2, 4, ... times that.
+
+    timeout: seconds after which a try counts as such trouble; None where the work takes as long as its data is large.
+    """
     return task(
         name=name,
         cache_policy=NO_CACHE,
@@ -54,10 +62,11 @@ def step(name: str, retries: int = 3, delay: float = 2) -> Callable[[Callable[P,
         retry_delay_seconds=[delay * 2**number for number in range(retries)],
         retry_jitter_factor=0.5,
         retry_condition_fn=passes,
+        timeout_seconds=timeout,
     )
 
 
-@step("find arrivals")
+@step("find arrivals", timeout=None)
 def find_arrivals(url: str) -> list[str]:
     """Validate every complete folder of the inbox: accept it in arrival order, or reject it with the reason."""
     log, stream = get_run_logger(), Stream.open(url)
@@ -106,7 +115,7 @@ def decide_base(url: str, name: str) -> int:
     return stream.begin_attempt(name, stream.head().number)
 
 
-@step("train", retries=4, delay=5)
+@step("train", retries=4, delay=5, timeout=None)
 def train(url: str, name: str, base: int, workers: int | None = None) -> Candidate | None:
     """Train a task on Ray; None when the head has it. Every epoch goes to the log and the progress bar.
 
@@ -173,7 +182,7 @@ def announce_when_due(url: str) -> None:
         events.tell(events.DUE, url)
 
 
-@step("evaluate", retries=4, delay=5)
+@step("evaluate", retries=4, delay=5, timeout=None)
 def evaluate(url: str, version: int | None, again: bool, task: str | None = None) -> list[actors.Evaluation]:
     """Measure the tasks, or this one, whose parameters have not been measured before (`again`: all), on Ray actors."""
     stream = Stream.open(url)
@@ -200,7 +209,7 @@ def measure(stream: Stream, entries: tuple[TaskEntry, ...], again: bool) -> list
     return results
 
 
-@step("cluster", retries=4, delay=5)
+@step("cluster", retries=4, delay=5, timeout=None)
 def cluster(url: str, version: int, tolerance: float) -> Proposal:
     """Cluster the taus of a version on Ray actors; the proposal is in the store, not yet part of a version."""
     return actors.propose(Stream.open(url), version, tolerance)

@@ -5,6 +5,7 @@ process was killed together with the worker, or its machine is gone. The server 
 """
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from prefect.automations import (
@@ -27,6 +28,7 @@ FLOW_RUNS: dict[str, str | list[str]] = {"prefect.resource.id": "prefect.flow-ru
 OURS: dict[str, str | list[str]] = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.apd"}
 FINAL = ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", "Cancelling", "Paused", "Suspended")
 
+SAME_STREAM: dict[str, Any] = {"stream": "{{ flow_run.parameters.stream }}"}
 RUN = "{{ flow_run.name }}: {{ flow_run.state.name }}"
 RUN_DETAILS = "{{ flow_run.state.message }}\n\n{{ flow_run|ui_url }}"
 REFUSAL = "{{ event.payload.stream }}: the head stays as it is"
@@ -61,7 +63,7 @@ def zombies(scheduled: UUID) -> AutomationCore:
         trigger=trigger,
         actions=[
             ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=message, force=False),
-            RunDeployment(source="selected", deployment_id=scheduled, parameters=None, job_variables=None),
+            RunDeployment(source="selected", deployment_id=scheduled, parameters=SAME_STREAM, job_variables=None),
         ],
     )
 

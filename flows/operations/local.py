@@ -15,7 +15,7 @@ from pathlib import Path
 from apd.errors import ConfigError
 from apd.store import make_bucket, normal_url
 from flows.operations.processes import Processes
-from flows.operations.services import BUCKET, Installation, free_ports, services
+from flows.operations.services import BUCKET, Installation, reserved_ports, services
 
 NAMES = ("worker", "ray", "server", "s3")
 """The services in the order in which they are ended: a worker without its server would not end in order."""
@@ -37,9 +37,9 @@ def up(
     stream: URL; by default one in the installation's own folder or, with `s3`, bucket. database: URL of a PostgreSQL
     database for Prefect. Raises ConfigError when it is up already with other settings.
     """
-    with _alone(home):
+    with _alone(home), reserved_ports() as ports:
         processes = Processes(home)
-        installation = _settle(processes, _wanted(home, stream, pool, s3, database))
+        installation = _settle(processes, _wanted(home, stream, pool, ports, s3, database))
         for service in services(installation):
             if service.name == "worker" and not processes.running("worker"):
                 prepare(installation)
@@ -58,12 +58,12 @@ def down(home: Path) -> list[str]:
         return [name for name in NAMES if processes.stop(name)]
 
 
-def _wanted(home: Path, stream: str | None, pool: str, s3: bool, database: str | None) -> Installation:
+def _wanted(
+    home: Path, stream: str | None, pool: str, ports: dict[str, int], s3: bool, database: str | None
+) -> Installation:
     default = f"s3://{BUCKET}/stream" if s3 else str(home / "stream")
     token = secrets.token_hex(32)
-    return Installation(
-        str(home), normal_url(stream or default), pool, free_ports(), token, s3, _asynchronous(database)
-    )
+    return Installation(str(home), normal_url(stream or default), pool, ports, token, s3, _asynchronous(database))
 
 
 def _asynchronous(database: str | None) -> str | None:

@@ -8,13 +8,14 @@
 All listen on 127.0.0.1, except that Ray's own ports cannot be kept there: they ask for a token.
 """
 
+import contextlib
 import json
 import socket
 import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ class Installation:
     @property
     def environment(self) -> dict[str, str]:
         """For the services and what they start."""
-        variables = ENVIRONMENT | self.client_environment
+        variables = ENVIRONMENT | {"PREFECT_SERVER_LOGGING_LEVEL": "WARNING"} | self.client_environment
         variables |= {"PREFECT_HOME": f"{self.home}/prefect", "RAY_ADDRESS": f"{HOST}:{self.ports['ray']}"}
         variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
         variables |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
@@ -93,9 +94,15 @@ class Installation:
         return variables
 
 
-def free_ports() -> dict[str, int]:
-    """The usual port of each service, or another one where somebody listens on that."""
-    return {name: port if _free(port) else _any_free() for name, port in PORTS.items()}
+@contextlib.contextmanager
+def reserved_ports() -> Iterator[dict[str, int]]:
+    """The usual port of each service, or another one where somebody listens on that or is about to.
+
+    Until the block ends, by when our services should listen, no other `up` on this machine is given one of them: each
+    is held as a name of the kernel's that only one process can have and that goes with the process.
+    """
+    with contextlib.ExitStack() as held:
+        yield {name: _reserve(port, held) for name, port in PORTS.items()}
 
 
 def services(installation: Installation) -> list[Service]:
@@ -160,6 +167,22 @@ def s3(installation: Installation) -> Service:
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module, *arguments)
+
+
+def _reserve(port: int, held: contextlib.ExitStack) -> int:
+    """The port, or any other one; nobody listens there, and nobody else holds it."""
+    while not (_free(port) and _hold(port, held)):
+        port = _any_free()
+    return port
+
+
+def _hold(port: int, held: contextlib.ExitStack) -> bool:
+    name = held.enter_context(socket.socket(socket.AF_UNIX))
+    try:
+        name.bind(f"\0apd-port-{port}")
+    except OSError:
+        return False
+    return True
 
 
 def _free(port: int) -> bool:

@@ -37,10 +37,16 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+def epoch_of(stream: Stream, task: str) -> int:
+    """Return the last epoch that the attempt at the task has finished."""
+    attempt = stream.load_attempt(task)
+    return attempt.values["epoch"] if attempt else 0
+
+
 def wait_for_epoch(stream: Stream, task: str, epoch: int, process: subprocess.Popen[str]) -> None:
     """Return as soon as the attempt at the task has finished this epoch."""
     end = time.monotonic() + 240
-    while (attempt := stream.load_attempt(task)) is None or attempt.values["epoch"] < epoch:
+    while epoch_of(stream, task) < epoch:
         if process.poll() is not None or time.monotonic() > end:
             process.kill()
             pytest.fail(f"the command never came to epoch {epoch}: {process.communicate()[1]}")
@@ -54,34 +60,49 @@ def members(group: int) -> list[str]:
     return [arguments for session, state, arguments in rows if int(session) == group and not state.startswith("Z")]
 
 
-def wait_until_gone(group: int) -> None:
+def wait_until_gone(group: int, what: str = "") -> None:
+    """Return when no process of the session is left, or none with this in its command line."""
     end = time.monotonic() + 60
-    while left := members(group):
+    while left := [one for one in members(group) if what in one]:
         if time.monotonic() > end:
             pytest.fail(f"still there: {left}")
         time.sleep(0.1)
 
 
+def last_words(process: subprocess.Popen[str], code: int) -> str:
+    """Return the last line that the command writes; it ends with this code, and nothing that it started is left."""
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == code, said
+    assert "Traceback" not in said
+    assert "***" not in said  # Ray's own end by a signal
+    wait_until_gone(process.pid)
+    return said.splitlines()[-1]
+
+
 @pytest.mark.timeout(900)
-def test_killed_then_interrupted_then_finished_gives_the_bits_of_a_run_that_nobody_disturbed(tmp_path: Path):
+def test_killed_terminated_interrupted_then_finished_gives_the_bits_of_a_run_that_nobody_disturbed(tmp_path: Path):
     undisturbed = Stream.create(str(tmp_path / "undisturbed"), config(slow_network(0.0)))
     expected = learn_here(undisturbed, accept(undisturbed, 1)).entries[0]
     stream = Stream.create(str(tmp_path / "stream"), config(slow_network(STEP)))
     task = submit(stream, 1)
 
     with running("run", "--stream", stream.url) as killed:
-        wait_for_epoch(stream, task, 2, killed)
+        wait_for_epoch(stream, task, 1, killed)
         killed.kill()
+        for what in ("uvicorn", "ray::Trainer"):  # Prefect's embedded server, and whoever saves attempts
+            wait_until_gone(killed.pid, what)
+    assert stream.head().entries == ()
+
+    with running("run", "--stream", stream.url) as terminated:
+        wait_for_epoch(stream, task, epoch_of(stream, task) + 1, terminated)
+        terminated.terminate()
+        assert last_words(terminated, 143) == "terminated; run the same command again to continue where it was"
     assert stream.head().entries == ()
 
     with running("run", "--stream", stream.url) as interrupted:
-        wait_for_epoch(stream, task, 4, interrupted)
+        wait_for_epoch(stream, task, epoch_of(stream, task) + 1, interrupted)
         os.killpg(interrupted.pid, signal.SIGINT)
-        said = interrupted.communicate(timeout=60)[1]
-        assert interrupted.returncode == 130
-        assert said.splitlines()[-1] == "interrupted; run the same command again to continue where it was"
-        assert "Traceback" not in said
-        wait_until_gone(interrupted.pid)
+        assert last_words(interrupted, 130) == "interrupted; run the same command again to continue where it was"
     assert stream.head().entries == ()
 
     with running("run", "--stream", stream.url) as finished:

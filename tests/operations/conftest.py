@@ -30,12 +30,6 @@ def unique(place: Path) -> str:
 
 
 @pytest.fixture
-def slow_stream(tmp_path: Path) -> Stream:
-    """An empty stream whose tasks take a minute."""
-    return Stream.create(str(tmp_path / ("slow-" + unique(tmp_path))), config(epochs=3000))
-
-
-@pytest.fixture
 def stream(tmp_path: Path) -> Stream:
     """An empty stream for small pictures of digits, learned in a second."""
     return Stream.create(str(tmp_path / unique(tmp_path)), config())

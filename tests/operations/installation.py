@@ -14,7 +14,14 @@ from typing import Any
 
 import pytest
 
-from apd.config import ConsolidationConfig, LearningConfig, NetworkConfig, ResourceConfig, StreamConfig
+from apd.config import (
+    AcceptanceConfig,
+    ConsolidationConfig,
+    LearningConfig,
+    NetworkConfig,
+    ResourceConfig,
+    StreamConfig,
+)
 from apd.data import NamedTask
 from apd.store import Stream
 from flows.operations.processes import Processes
@@ -25,6 +32,9 @@ IMPATIENT = {
     "PREFECT_WORKER_QUERY_SECONDS": "1",
     "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
 }
+
+
+NETWORK = NetworkConfig("mlp", {"hidden": [16]})
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,20 @@ class Installed:
         members = self.processes.members("ray")
         return [one.pid for one in members if "ray::Trainer" in command_of(one.pid)]
 
+    def cpus_in_use(self) -> float:
+        """Return how many of Ray's CPUs are given to actors; Ray looks every few seconds."""
+        settings = json.loads((self.home / "installation.json").read_text())
+        url = f"http://127.0.0.1:{settings['ports']['ray dashboard']}/api/cluster_status"
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {settings['token']}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            status = json.loads(answer.read())["data"]["clusterStatus"]
+        return status["loadMetricsReport"]["usage"]["CPU"][0]
+
+    def of_stream(self, stream: Stream) -> list[dict[str, Any]]:
+        """Return the runs of deployments on a stream, oldest first."""
+        found = self.runs(deployment_id={"is_null_": False})
+        return [one for one in found if one["parameters"].get("stream") == stream.url]
+
     def artifact(self, key: str) -> dict[str, Any]:
         return self.api("GET", f"/artifacts/{key}/latest")
 
@@ -145,14 +169,15 @@ def exported(printed: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def config(epochs: int = 2) -> StreamConfig:
+def config(network: NetworkConfig = NETWORK, acceptance: AcceptanceConfig | None = None) -> StreamConfig:
     """Return settings for small pictures of digits; an epoch takes some hundredths of a second."""
     return StreamConfig(
         input_shape=(1, 8, 8),
-        network=NetworkConfig("mlp", {"hidden": [16]}),
-        learning=LearningConfig(epochs=epochs, batch_size=64, capacity_per_task=0.1),
+        network=network,
+        acceptance=acceptance or AcceptanceConfig(),
+        learning=LearningConfig(epochs=6, batch_size=64, capacity_per_task=0.1),
         consolidation=ConsolidationConfig(consolidate_every=2, clusters_per_round=1),
-        resources=ResourceConfig(save_every=0.5),
+        resources=ResourceConfig(save_every=0),
     )
 
 

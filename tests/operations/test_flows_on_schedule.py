@@ -11,12 +11,20 @@ pytestmark = pytest.mark.operations
 DEPLOYMENTS = {
     "run/scheduled",
     "consolidate/nightly",
-    "ingest/manual",
+    "ingest/scheduled",
     "learn/manual",
     "evaluate/manual",
     "forget/manual",
     "report/manual",
+    "benchmark/manual",
 }
+
+ACTIVE = {
+    "run/scheduled": ["every-five-minutes"],
+    "ingest/scheduled": ["every-quarter-of-an-hour"],
+    "consolidate/nightly": ["every-night"],
+}
+"""What runs by the clock unless an operator switches to the other schedules, which are there and at rest."""
 
 
 def test_every_parameter_of_every_form_is_typed_and_described(installed):
@@ -24,6 +32,14 @@ def test_every_parameter_of_every_form_is_typed_and_described(installed):
         form = installed.deployment(name)["parameter_openapi_schema"]["properties"]
         assert all(field["description"] for field in form.values()), name
         assert all("type" in field or "anyOf" in field for field in form.values()), name
+
+
+def test_schedules_are_there_and_one_of_each_deployment_is_active(installed):
+    for name in DEPLOYMENTS:
+        schedules = installed.deployment(name)["schedules"]
+        assert [one["slug"] for one in schedules if one["active"]] == ACTIVE.get(name, []), name
+    at_rest = [one for one in installed.deployment("ingest/scheduled")["schedules"] if not one["active"]]
+    assert [one["schedule"]["cron"] for one in at_rest] == ["*/10 6-20 * * 1-5"]
 
 
 def test_setup_again_changes_nothing(installed):
@@ -46,7 +62,6 @@ def test_setup_again_changes_nothing(installed):
 def test_a_schedule_learns_what_lies_in_the_inbox(installed, stream, tasks, tmp_path):
     names = [submit(stream, task, tmp_path) for task in tasks[:2]]
     deployment = installed.deployment("run/scheduled")
-    [schedule] = deployment["schedules"]
     place = f"/deployments/{deployment['id']}/schedules"
     begin = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
     hourly = {"interval": 3600, "anchor_date": begin}
@@ -58,7 +73,6 @@ def test_a_schedule_learns_what_lies_in_the_inbox(installed, stream, tasks, tmp_
         installed.api("DELETE", f"{place}/{added['id']}")
     [first] = installed.runs(tags={"all_": ["apd", f"stream:{stream.name}"]})
     assert installed.finished(first["id"]) == "Completed"
-    assert schedule["active"]
     assert first["auto_scheduled"]
     assert first["name"] == f"run-{stream.name}"
     assert [entry.name for entry in stream.head().entries] == names

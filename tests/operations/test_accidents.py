@@ -1,0 +1,120 @@
+"""Cancelled, killed, cut off, started twice: the task is learned once, and the server ends up telling the truth."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from installation import config, submit, wait_until
+
+from apd.config import NetworkConfig
+from apd.store import Stream
+from apd.store.upkeep import verify
+
+pytestmark = pytest.mark.operations
+
+OUTAGE = 15.0
+"""Seconds for which the server does not answer: longer than the first retries of Prefect's client."""
+
+
+@pytest.fixture
+def gate(tmp_path) -> Path:
+    """Training goes on to its end once this file exists."""
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def held(tmp_path, gate) -> Stream:
+    """A stream whose tasks train for as long as the test likes."""
+    network = NetworkConfig("tests.operations.held:network", {"gate": str(gate)})
+    return Stream.create(str(tmp_path / f"held-{tmp_path.name.replace('_', '-')}"), config(network=network))
+
+
+@pytest.fixture
+def training(installed, held, tasks, tmp_path) -> str:
+    """A run of the scheduled deployment in the middle of training; its id."""
+    submit(held, tasks[0], tmp_path)
+    run = installed.start("run/scheduled", stream=held.url)
+    wait_until(lambda: held.load_attempt(tasks[0].name), 120, lambda: installed.logs(run))
+    assert installed.actors()
+    return run
+
+
+def assert_learned_once(stream: Stream, task: str) -> None:
+    """One version, whole, and nothing is left of the attempts."""
+    assert [(version.kind, len(version.entries)) for version in stream.log()] == [("learn", 1), ("create", 0)]
+    assert stream.head().has(task)
+    assert stream.load_attempt(task) is None
+    assert verify(stream).problems == ()
+
+
+def steps_of(installed, run: str) -> dict[str, str]:
+    """Return the state of every step of a run and of the runs in it, as the UI shows them."""
+    body = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}}
+    within = [run, *(one["id"] for one in installed.api("POST", "/flow_runs/filter", body))]
+    found = installed.api("POST", "/task_runs/filter", {"task_runs": {"flow_run_id": {"any_": within}}})
+    return {f"{one['name']}": one["state"]["name"] for one in found}
+
+
+def test_a_cancelled_run_frees_its_actor_and_the_next_goes_on_where_it_was(installed, held, gate, training, tasks):
+    installed.api("POST", f"/flow_runs/{training}/set_state", {"state": {"type": "CANCELLING"}})
+    wait_until(lambda: installed.state(training) == "Cancelled", 60, lambda: installed.logs(training))
+    wait_until(lambda: not installed.actors(), 20)
+    wait_until(lambda: installed.cpus_in_use() == 0, 20)
+    assert held.load_attempt(tasks[0].name)
+    assert not held.head().entries
+    gate.touch()
+    again = installed.start("run/scheduled", stream=held.url)
+    assert installed.finished(again) == "Completed"
+    assert "epoch 1/" not in installed.logs(again)
+    assert_learned_once(held, tasks[0].name)
+
+
+def test_started_twice_and_the_server_killed_and_cut_off_during_training(installed, held, gate, training, tasks):
+    payload = json.dumps({"stream": held.url})
+    installed.prefect("event", "emit", "apd.task.arrived", "--resource-id", "apd.stream.held", "--payload", payload)
+    second = wait_until(lambda: [one for one in installed.of_stream(held) if one["id"] != training], 60)[0]["id"]
+    assert installed.finished(second) == "Skipped"
+    assert "is at work" in installed.run_of(second)["state"]["message"]
+
+    [server, *_] = installed.processes.members("server")
+    server.send(signal.SIGKILL)
+    installed.apd("up", "--stream", installed.environment["APD_STREAM"])
+    answering = installed.processes.members("server")
+    for one in answering:
+        one.send(signal.SIGSTOP)
+    gate.touch()
+    try:
+        wait_until(lambda: held.load_candidate(tasks[0].name) or held.head().entries, 60)
+        time.sleep(OUTAGE)
+    finally:
+        for one in answering:
+            one.send(signal.SIGCONT)
+    assert installed.finished(training) == "Completed"
+    wait_until(lambda: set(steps_of(installed, training).values()) == {"Completed"}, 30)
+    assert_learned_once(held, tasks[0].name)
+
+
+@pytest.fixture
+def impatient(installed) -> None:
+    """The automation that looks for silent runs, with a shorter patience than three heartbeats."""
+    [found] = [one for one in installed.api("POST", "/automations/filter", {}) if one["name"] == "apd: end zombies"]
+    fields = ("name", "description", "enabled", "actions", "actions_on_trigger", "actions_on_resolve")
+    changed = {field: found[field] for field in fields} | {"trigger": found["trigger"] | {"within": 35}}
+    installed.api("PUT", f"/automations/{found['id']}", changed)
+
+
+def test_worker_and_run_are_killed_at_once(installed, impatient, held, gate, training, tasks):
+    """Nobody is left to report it: the automation finds out by the missing heartbeat and starts another run."""
+    for one in installed.processes.members("worker"):
+        os.kill(one.pid, signal.SIGKILL)
+    wait_until(lambda: not installed.actors(), 30)
+    gate.touch()
+    installed.apd("up", "--stream", installed.environment["APD_STREAM"])
+    assert installed.finished(training, 150) == "Crashed"
+    assert "no sign of life" in installed.run_of(training)["state"]["message"]
+    wait_until(lambda: held.head().has(tasks[0].name), 120)
+    wait_until(lambda: {one["state"]["name"] for one in installed.of_stream(held)} == {"Crashed", "Completed"}, 60)
+    assert_learned_once(held, tasks[0].name)
