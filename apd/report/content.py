@@ -108,7 +108,7 @@ class ConsolidationRow:
     shared_elements: int
     """Non-zeros of all sigma_g."""
     tau_before: int
-    """Non-zeros of all taus."""
+    """Non-zeros of all taus, on the sigma that all tasks were put on."""
     tau_after: int
     largest_move: float
     """Of any element of any theta."""

@@ -169,12 +169,17 @@ def _tau_nnz(task: TaskState) -> int:
 def _describe(outcome: Regrouping, entries: Sequence[TaskEntry]) -> str:
     clusters = _clusters(outcome)
     after = sum(entry.tau_nnz for entry in entries)
-    return f"{len(entries)} tasks, {clusters} clusters, tau {outcome.tau_stored:,} -> {after:,} non-zeros"
+    return f"{len(entries)} tasks, {clusters} clusters, tau {_tau_before(outcome):,} -> {after:,} non-zeros"
 
 
 def _clusters(outcome: Regrouping) -> int:
     """Formed, over all parameters."""
     return sum(len(part.members) for part in outcome.report.values())
+
+
+def _tau_before(outcome: Regrouping) -> int:
+    """Non-zeros of all taus on the new sigma before clusters changed: what clusters are to be measured by."""
+    return sum(part.tau_before for part in outcome.report.values())
 
 
 def _details(records: Records, outcome: Regrouping, entries: Sequence[TaskEntry], commit: str) -> dict[str, JSON]:
@@ -183,7 +188,7 @@ def _details(records: Records, outcome: Regrouping, entries: Sequence[TaskEntry]
         "tolerance": outcome.tolerance,
         "clusters": _clusters(outcome),
         "shared_elements": sum(part.local_shared_after for part in outcome.report.values()),
-        "tau_before": outcome.tau_stored,
+        "tau_before": _tau_before(outcome),
         "tau_after": sum(entry.tau_nnz for entry in entries),
         "sigma_moved": outcome.sigma_moved,
         "largest_move": outcome.largest_move,
