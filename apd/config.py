@@ -101,7 +101,14 @@ class LearningConfig:
     """Share of the epochs after which tau has its final support; the rest refits the values."""
 
     tau_rate_exponent: float = 0.5
-    """The step size of tau grows to density^-this as its support shrinks: fewer elements have to go further each."""
+    """The step size of tau grows to density^-this, parameter by parameter, as its support shrinks: fewer elements have
+    to go further each."""
+
+    mask_rate: float = 10.0
+    """Step size of the mask logits over that of the rest, from the second task on."""
+
+    private_rate: float = 3.0
+    """Step size of the private tensors (biases, normalisation, head) over that of the rest, from the second task on."""
 
     mask_start: float = 3.0
     """Initial mask logit v of a task: sigmoid(3) = 0.95."""
@@ -126,6 +133,8 @@ class LearningConfig:
         require(self.batch_size >= 1, "learning.batch_size", self.batch_size, ">= 1")
         require(self.learning_rate > 0, "learning.learning_rate", self.learning_rate, "> 0")
         require(self.tau_rate_exponent >= 0, "learning.tau_rate_exponent", self.tau_rate_exponent, ">= 0")
+        require(self.mask_rate > 0, "learning.mask_rate", self.mask_rate, "> 0")
+        require(self.private_rate > 0, "learning.private_rate", self.private_rate, "> 0")
         decay = self.learning_rate_decay
         require(0 < decay <= 1, "learning.learning_rate_decay", decay, "in (0, 1]")
         require(self.weight_decay >= 0, "learning.weight_decay", self.weight_decay, ">= 0")

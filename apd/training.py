@@ -21,7 +21,7 @@ from apd.loop import Loop, Progress, bare_accuracy, bare_logits, labelled, train
 from apd.networks import Network
 from apd.objective import delta_price, mask_gradient, penalty, price_gradient, sigma_carries
 from apd.prox import preconditioned_threshold, soft_threshold
-from apd.pruning import Schedule, largest
+from apd.pruning import Schedule, largest, saliency
 from apd.state import Arrival, Learned, Snapshot, Sparse, TaskState, Tensors
 from apd.team import ALONE, Team
 
@@ -72,8 +72,9 @@ class Fit(Loop):
         self._buffers = {key: value for key, value in there.items() if key not in parameters}
         self._schedule = _schedule(config) if self._base else None
         self._support = {key: torch.ones_like(value) for key, value in self._shared.items()} if self._schedule else {}
+        self._density: dict[str, float] = {}
         groups = (
-            Group(labelled("shared", self._shared), config.weight_decay),
+            *(Group({f"shared/{key}": value}, config.weight_decay) for key, value in self._shared.items()),
             Group(labelled("mask_logits", self._logits), config.weight_decay),
             Group(labelled("private", self._private)),
         )
@@ -93,18 +94,21 @@ class Fit(Loop):
         by_leaf = {f"private/{key}": gradients[key] for key in self._private}
         for key in self._shared:
             by_leaf[f"shared/{key}"], by_leaf[f"mask_logits/{key}"] = self._chain(key, gradients[key])
-        self._adam.step(by_leaf, [self._tau_rate, self._rate, self._rate])
+        self._adam.step(by_leaf, self._rates())
         for key, support in self._support.items():
             self._shared[key] *= support
         if self.config.sparsity and self._base:
             for key in self._shared:
                 self._shrink(key)
 
-    @property
-    def _tau_rate(self) -> float:
-        """The step size of what is trained in place of sigma; it grows as the support shrinks."""
-        density = self._schedule.density(self._epoch - 1) if self._schedule else 1.0
-        return float(self._rate * density**-self.config.tau_rate_exponent)
+    def _rates(self) -> list[float]:
+        """Step sizes of the groups: beside a sigma that stands still, masks and private tensors have further to go."""
+        masks, private = (self.config.mask_rate, self.config.private_rate) if self._base else (1.0, 1.0)
+        return [*map(self._tau_rate, self._shared), self._rate * masks, self._rate * private]
+
+    def _tau_rate(self, key: str) -> float:
+        """The step size of what is trained in place of sigma; it grows as the parameter's support shrinks."""
+        return float(self._rate * self._density.get(key, 1.0) ** -self.config.tau_rate_exponent)
 
     def _chain(self, key: str, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """From the gradient by theta to that by tau (first task: sigma) and that by the mask logits."""
@@ -119,7 +123,7 @@ class Fit(Loop):
         tau = self._shared[key]
         weight = self.config.sparsity * delta_price(tau, self._logits[key], self._pull.get(key))
         moment = self._adam.second_moment(f"shared/{key}")
-        tau.copy_(soft_threshold(tau, preconditioned_threshold(weight, moment, self._tau_rate, EPSILON)))
+        tau.copy_(soft_threshold(tau, preconditioned_threshold(weight, moment, self._tau_rate(key), EPSILON)))
 
     def _end_epoch(self) -> tuple[float, float]:
         if self._schedule and self._schedule.first <= self._epoch <= self._schedule.last:
@@ -130,9 +134,22 @@ class Fit(Loop):
         return terms, non_zeros / self._size
 
     def _prune(self, count: int) -> None:
-        for key, kept in largest({key: tau.abs() for key, tau in self._shared.items()}, count).items():
+        moments = {key: self._adam.second_moment(f"shared/{key}") for key in self._shared}
+        scores = {key: saliency(tau, moments[key]) for key, tau in self._shared.items()}
+        for key, kept in largest(scores, count).items():
             self._support[key].copy_(kept)
             self._shared[key] *= kept
+        self._measure_density()
+
+    def _measure_density(self) -> None:
+        """The share of every parameter that may be non-zero, at least one element's."""
+        for key, support in self._support.items():
+            self._density[key] = max(int(support.count_nonzero()), 1) / support.numel()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """As for `Loop`."""
+        super().restore(snapshot)
+        self._measure_density()
 
     @property
     def _first_selectable(self) -> int:

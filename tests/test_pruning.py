@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apd.pruning import Schedule, largest
+from apd.pruning import Schedule, largest, saliency
 
 
 @given(st.integers(1, 60), st.floats(0.001, 1), st.floats(0, 1), st.floats(0, 1))
@@ -41,3 +41,10 @@ def test_largest_ranks_all_parameters_together():
     kept = largest({"small": torch.tensor([0.1, 0.2]), "big": torch.tensor([[3.0, 0.15]])}, 2)
     assert kept["small"].tolist() == [0.0, 1.0]
     assert kept["big"].tolist() == [[1.0, 0.0]]
+
+
+def test_what_the_loss_depends_on_outweighs_what_is_merely_large():
+    tau, moments = torch.tensor([0.1, -0.2, 0.0]), torch.tensor([1.0, 1e-4, 1.0])
+    torch.testing.assert_close(saliency(tau, moments), torch.tensor([0.1, 0.02, 0.0]))
+    kept = largest({"few but felt": saliency(tau, moments)}, 1)["few but felt"]
+    assert kept.tolist() == [1.0, 0.0, 0.0]
