@@ -198,3 +198,8 @@ def test_without_a_stream_every_command_says_what_is_missing(command: str, tmp_p
     assert f"there is no stream in {tmp_path / 'absent'}; `apd init` makes one" in mistake(
         command, "--stream", tmp_path / "absent"
     )
+
+
+def test_a_url_of_another_protocol_is_refused_with_a_sentence():
+    said = mistake("init", "ftp://host/stream", "--shape", "1x8x8")
+    assert "'ftp://host/stream' is no place for a stream; give a folder or s3://bucket/prefix" in said
