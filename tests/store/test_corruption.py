@@ -113,7 +113,7 @@ def test_damage_to_any_object_is_found_and_named(grown: Stream, damaged: Callabl
             damaged(key, data)
             if not any(names(problem, key) for problem in problems(grown)):
                 missed.append((key, way))
-            count(f"objects {way}, found and named")
+            count("objects with a flipped bit, cut or removed: each found and named")
             damaged(key, original)
     assert missed == []
 
@@ -134,7 +134,7 @@ def test_a_damaged_blob_is_an_error_or_is_not_used(grown: Stream, damaged: Calla
             errors[key] = str(error)
         damaged(key, original)
     assert len(errors) > 20
-    count("damaged blobs read: an error each", len(errors))
+    count("damaged blobs read: each an error that names the blob", len(errors))
     assert all(key in message for key, message in errors.items())
 
 

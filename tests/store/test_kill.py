@@ -137,7 +137,7 @@ def test_killed_at_every_step(prepared: Path, tmp_path: Path, name: str) -> None
         assert verify(stream).problems == ()
         if lived:
             break
-    count(f"processes killed, at each change of the file system: {name}", step - 1)
+    count("processes killed, one before each change of a folder by six kinds of work", step - 1)
 
 
 def learned(prepared: Path, task: str) -> TaskState:

@@ -87,4 +87,4 @@ def test_killed_at_every_request_of_a_commit(ceph: CephServer) -> None:
                 break
     assert verify(stream).problems == ()
     assert step > 10
-    count("processes killed, before each request of a commit to a server", step - 1)
+    count("processes killed, one before each request of a commit to a real S3 server", step - 1)

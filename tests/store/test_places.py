@@ -102,7 +102,7 @@ def test_a_session_token_that_expires_in_the_middle_of_a_stream(ceph: CephServer
     assert names[:acknowledged] == [f"task-{number}" for number in range(acknowledged)]
     assert verify(renewed).problems == ()
     learn(renewed, "afterwards", 1)
-    count("session tokens expired in the middle of a stream")
+    count("session tokens that expired in the middle of a stream")
     count("commits acknowledged, each found once", acknowledged + 1)
 
 
