@@ -192,6 +192,12 @@ def test_only_the_flows_print():
     assert violations([file for file in SOURCES if "apd" in file.relative_to(ROOT).parts[:1]], prints) == []
 
 
+def test_no_two_test_files_share_a_name():
+    """pytest imports them by their bare names."""
+    names = [file.name for file in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted(name for name in set(names) if names.count(name) > 1)
+
+
 def test_files_are_short_enough_to_be_read_at_once():
     lengths = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in SOURCES + TESTS + SCRIPTS}
     assert {file: lines for file, lines in lengths.items() if lines > LONGEST_FILE} == {}

@@ -15,7 +15,7 @@ from apd.errors import TaskRejected, WorkerLost
 from apd.store import Proposal, Stream
 from flows.evaluate import evaluate
 from tests.actors import small
-from tests.actors.conftest import ended, wait_until
+from tests.actors.conftest import Nodes, ended, wait_until
 from tests.actors.troubled import Troubled
 
 pytestmark = pytest.mark.usefixtures("nodes", "no_actor_left")
@@ -48,7 +48,7 @@ def in_this_process(stream: Stream) -> Proposal:
 
 
 @pytest.fixture
-def all_free() -> None:
+def all_free(nodes: Nodes) -> None:
     """The resources of earlier tests' actors are free again."""
     wait_until(lambda: ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"])
 

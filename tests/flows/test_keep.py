@@ -7,9 +7,13 @@ import pytest
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from apd.data import TaskInfo
 from apd.decomposition import bare_state
+from apd.networks import from_config
 from apd.store import Stream
+from apd.training import Fit
 from flows.cli import app
+from tests.flows.small_tasks import create, digits
 from tests.store.samples import CONFIG, learn
 
 pytestmark = pytest.mark.usefixtures("quiet_environment")
@@ -42,12 +46,26 @@ def test_diff_names_what_changed(stream: Stream) -> None:
     assert "same" in run("diff", "1", "3")
 
 
-def test_checkout_writes_an_old_version_as_plain_networks(stream: Stream, tmp_path: Path) -> None:
+def train(stream: Stream, place: int) -> str:
+    """Learn a task of digits in this process; returns its name."""
+    task, base = digits()[place], stream.head()
+    network, classes = from_config(stream.config), len(task.classes)
+    training = Fit(network, task.name, classes, task.data, stream.arrival(base), stream.config.learning)
+    list(training.epochs())
+    info = TaskInfo(task.name, task.classes, stream.config.input_shape, "uint8")
+    number = stream.inbox.register(info)
+    stream.commit_candidate(stream.write_candidate(training.result(), base=base, info=info, metrics={}, arrival=number))
+    return task.name
+
+
+def test_checkout_writes_an_old_version_as_plain_networks(tmp_path: Path) -> None:
+    stream = create(tmp_path / "stream")
+    names = [train(stream, number) for number in range(3)]
     assert "wrote 2 tasks" in run("checkout", str(tmp_path / "out"), "--version", "2")
     index = json.loads((tmp_path / "out" / "index.json").read_text())
-    assert (index["version"], list(index["tasks"])) == (2, ["a", "b"])
-    expected = bare_state(stream.load_task(stream.version(2), "b"))
-    written = load_file(tmp_path / "out" / index["tasks"]["b"]["file"])
+    assert (index["version"], list(index["tasks"])) == (2, names[:2])
+    expected = bare_state(stream.load_task(stream.version(2), names[1]))
+    written = load_file(tmp_path / "out" / index["tasks"][names[1]]["file"])
     assert written.keys() == expected.keys()
     assert all(written[name].equal(expected[name]) for name in expected)
 
