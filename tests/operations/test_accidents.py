@@ -1,7 +1,6 @@
 """Cancelled, killed, cut off, started twice: the task is learned once, and the server ends up telling the truth."""
 
 import json
-import os
 import signal
 import time
 from pathlib import Path
@@ -69,29 +68,6 @@ def test_a_cancelled_run_frees_its_actor_and_the_next_goes_on_where_it_was(insta
     again = installed.start("run/scheduled", stream=held.url)
     assert installed.finished(again) == "Completed"
     assert "epoch 1/" not in installed.logs(again)
-    assert_learned_once(held, tasks[0].name)
-
-
-@pytest.fixture
-def impatient(installed) -> None:
-    """The automation that looks for silent runs, with a shorter patience than three heartbeats."""
-    [found] = [one for one in installed.api("POST", "/automations/filter", {}) if one["name"] == "apd: end zombies"]
-    fields = ("name", "description", "enabled", "actions", "actions_on_trigger", "actions_on_resolve")
-    changed = {field: found[field] for field in fields} | {"trigger": found["trigger"] | {"within": 35}}
-    installed.api("PUT", f"/automations/{found['id']}", changed)
-
-
-def test_worker_and_run_are_killed_at_once(installed, impatient, held, gate, training, tasks):
-    """Nobody is left to report it: the automation finds out by the missing heartbeat and starts another run."""
-    for one in installed.processes.members("worker"):
-        os.kill(one.pid, signal.SIGKILL)
-    wait_until(lambda: not installed.actors(), 30)
-    gate.touch()
-    installed.apd("up", "--stream", installed.environment["APD_STREAM"])
-    assert installed.finished(training, 200) == "Crashed"
-    assert "no sign of life" in installed.run_of(training)["state"]["message"]
-    wait_until(lambda: held.head().has(tasks[0].name), 120)
-    wait_until(lambda: {one["state"]["name"] for one in installed.of_stream(held)} == {"Crashed", "Completed"}, 60)
     assert_learned_once(held, tasks[0].name)
 
 
