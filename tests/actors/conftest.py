@@ -107,8 +107,13 @@ def alive() -> list[tuple[int, str]]:
     return [(one["Pid"], one["ActorClassName"]) for one in state.actors().values() if one["State"] != "DEAD"]
 
 
+def begun() -> int:
+    """How many actors there have been; one counts from its creation on, its end is noticed later."""
+    return len(state.actors())
+
+
 def ended() -> int:
-    """How many actors there have been."""
+    """How many actors have been there and are no more."""
     return sum(one["State"] == "DEAD" for one in state.actors().values())
 
 

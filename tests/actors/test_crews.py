@@ -15,7 +15,7 @@ from apd.errors import TaskRejected, WorkerLost
 from apd.store import Proposal, Stream
 from flows.evaluate import evaluate
 from tests.actors import small
-from tests.actors.conftest import Nodes, ended, wait_until
+from tests.actors.conftest import Nodes, begun, wait_until
 from tests.actors.troubled import Troubled
 
 pytestmark = pytest.mark.usefixtures("nodes", "no_actor_left")
@@ -55,9 +55,9 @@ def all_free(nodes: Nodes) -> None:
 
 @pytest.mark.usefixtures("all_free")
 def test_a_consolidation_by_several_actors_has_the_bits_of_one_in_one_process(learned: Stream) -> None:
-    before, expected = ended(), in_this_process(learned)
+    before, expected = begun(), in_this_process(learned)
     found = propose(learned, learned.head().number, 50.0, CELLS)
-    assert ended() - before == 3  # as many as there is room for
+    assert begun() - before == 3  # as many as there is room for
     assert found.message == expected.message
     assert found.details["clusters"] >= 1
     for mine, other in zip(found.entries, expected.entries, strict=True):
@@ -76,21 +76,21 @@ def test_a_consolidation_by_several_actors_has_the_bits_of_one_in_one_process(le
 
 @pytest.mark.usefixtures("all_free")
 def test_evaluation_is_dealt_out_and_measures_what_one_process_does(learned: Stream) -> None:
-    entries, before = learned.head().entries, ended()
+    entries, before = learned.head().entries, begun()
     expected = [Evaluator(learned.url).evaluate(entry) for entry in entries]
     with crew(Evaluator, learned.url, PLAIN, most=2) as work:
         assert list(work.each("evaluate", entries)) == expected
-    assert ended() - before == 2
+    assert begun() - before == 2
 
 
 def test_what_has_not_changed_is_not_evaluated_again_and_starts_no_actor(learned: Stream) -> None:
     evaluate(learned.url)
-    before = ended()
+    before = begun()
     evaluate(learned.url)
-    assert ended() == before
+    assert begun() == before
     learned.evaluations.remove(learned.head().entries[0].theta_key)
     evaluate(learned.url)
-    assert ended() == before + 1
+    assert begun() == before + 1
 
 
 @pytest.mark.usefixtures("all_free")
