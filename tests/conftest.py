@@ -23,6 +23,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.store.counts import COUNTS
+
 ROOT = Path(__file__).parent.parent
 
 ENVIRONMENT = {
@@ -60,6 +62,37 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.addaudithook(refuse_network)
     settings.register_profile("apd", deadline=None, derandomize=True)  # neither a busy machine nor chance decides
     settings.load_profile("apd")
+
+
+CLUSTERS = ("actors", "benchmark", "flows", "operations")
+"""Folders of tests that start Ray and Prefect and mostly wait for them; two of them at once disturb each other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests (`pytest -n 2 --dist loadgroup`), one takes all those with clusters."""
+    for item in items:
+        if item.path.parent.name in CLUSTERS:
+            item.add_marker(pytest.mark.xdist_group("clusters"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what this process's part of the fault suite did to the process that prints it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["faults"] = dict(COUNTS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add what another process did."""
+    COUNTS.update(getattr(node, "workeroutput", {}).get("faults", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the fault suite did; each with a clean verification after it."""
+    if COUNTS:
+        terminalreporter.section("faults survived")
+        for what, number in sorted(COUNTS.items()):
+            terminalreporter.write_line(f"{number:7,}  {what}")
 
 
 def refuse_network(event: str, arguments: tuple) -> None:

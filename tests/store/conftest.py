@@ -8,7 +8,6 @@ import pytest
 from apd.store import Stream
 from apd.store.connect import connect
 from apd.store.objects import Objects
-from tests.store.counts import COUNTS
 from tests.store.samples import CONFIG
 
 PLACES = ("folder", "memory", "moto_server", "ceph")
@@ -35,11 +34,3 @@ def objects(url: str) -> Objects:
 @pytest.fixture
 def stream(url: str) -> Stream:
     return Stream.create(url, CONFIG)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the fault suite did; each with a clean verification after it."""
-    if COUNTS:
-        terminalreporter.section("faults survived")
-        for what, number in sorted(COUNTS.items()):
-            terminalreporter.write_line(f"{number:7,}  {what}")
