@@ -1,6 +1,6 @@
 """The Parquet files of a task, a bounded number of rows at a time, reading and writing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,8 @@ def read_rows(folder: Folder, info: TaskInfo, split: str) -> Iterator[Chunk]:
     file = info.files[split]
     with folder.open(file) as source, opened(file, source) as parquet:
         _check_columns(file, parquet.schema_arrow, schema_of(info.row_size, info.input_dtype))
-        batches = parquet.iter_batches(max(1, min(MAX_ROWS, PIECE // info.row_bytes)))
         first = 0
-        while (batch := next_batch(file, batches)) is not None:
+        for batch in batches(file, parquet, max(1, min(MAX_ROWS, PIECE // info.row_bytes))):
             yield _arrays(file, first, batch, info)
             first += len(batch)
 
@@ -77,10 +76,20 @@ def opened(file: str, source: Any) -> Iterator[pq.ParquetFile]:
         yield parquet
 
 
-def next_batch(file: str, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
-    """The next rows, None after the last; TaskRejected names `file` if they cannot be decoded."""
-    with _damage_rejected(file):
-        return next(batches, None)
+def batches(
+    file: str, parquet: pq.ParquetFile, rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """So many rows at a time; TaskRejected names `file` if they cannot be decoded.
+
+    Arrow's own threads would win nothing, and one that lets go of a Python object while the interpreter ends aborts it.
+    """
+    found = parquet.iter_batches(rows, columns=columns, use_threads=False)
+    while True:
+        with _damage_rejected(file):
+            batch = next(found, None)
+        if batch is None:
+            return
+        yield batch
 
 
 @contextmanager

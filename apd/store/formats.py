@@ -219,9 +219,10 @@ def _write_parquet(columns: Mapping[str, pa.Array], described: JSON, **options: 
 
 def _read_parquet(data: bytes, where: str) -> tuple[Any, dict[str, JSON]]:
     try:
-        file = pq.ParquetFile(io.BytesIO(data))
+        # a thread of Arrow's that lets go of `data` while the interpreter ends aborts it: none is begun
+        file = pq.ParquetFile(io.BytesIO(data), pre_buffer=False)
         described = json.loads(file.metadata.metadata[b"apd"])
-        schema, table = described["schema"], file.read()
+        schema, table = described["schema"], file.read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptObject(f"{where} is not a Parquet file of this store: {error}") from None
     check_schema(schema, where)

@@ -14,7 +14,7 @@ from torch import Tensor
 from apd.data.official.labelled import Labelled
 from apd.data.official.sources import CIFAR10, CIFAR100, CIFAR100_PARQUET, Files
 from apd.data.packing.pictures import picture_bytes
-from apd.data.rows import next_batch, opened
+from apd.data.rows import batches, opened
 from apd.data.splits import Split
 from apd.errors import DataError
 
@@ -143,8 +143,7 @@ def _parquet_rows(path: Path, files: Files) -> Rows:
 
 
 def _parquet_records(path: Path, parquet: Any) -> Iterator[dict[str, Any]]:
-    batches = parquet.iter_batches(256, columns=["img", "fine_label", "coarse_label"])
-    while (batch := next_batch(str(path), batches)) is not None:
+    for batch in batches(str(path), parquet, 256, ["img", "fine_label", "coarse_label"]):
         yield from batch.to_pylist()
 
 

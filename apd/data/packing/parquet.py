@@ -11,7 +11,7 @@ import pyarrow as pa
 from apd.data.format import TaskInfo
 from apd.data.packing.pictures import picture_bytes
 from apd.data.packing.samples import Sample, stacked
-from apd.data.rows import next_batch, opened
+from apd.data.rows import batches, opened
 from apd.data.write import write_task
 from apd.errors import DataError
 from apd.state import Shape
@@ -84,8 +84,7 @@ def _samples(file: Path, columns: PictureColumns, input_shape: Shape) -> Iterato
 def _records(file: Path, columns: PictureColumns) -> Iterator[tuple[Any, Any]]:
     """(picture, label) of each row as they are in the file."""
     with file.open("rb") as source, opened(str(file), source) as parquet:
-        batches = parquet.iter_batches(ROWS, columns=[columns.picture, columns.label])
-        while (batch := next_batch(str(file), batches)) is not None:
+        for batch in batches(str(file), parquet, ROWS, [columns.picture, columns.label]):
             for record in batch.to_pylist():
                 yield record[columns.picture], record[columns.label]
 
