@@ -155,12 +155,17 @@ class RemoteObjects(Objects):
             return Listed(key, head["ContentLength"], _modified(head))
 
     def list(self, prefix: str) -> Iterator[Listed]:
-        """A listing, by pages of a thousand."""
+        """A listing, by pages of a thousand.
+
+        Where s3fs finds nothing it looks again, for an object of the folder's name, and may then call a folder that
+        came to be meanwhile an object. And consoles keep folders as empty objects whose names end with a slash.
+        """
         start = f"{self._root}/{check_key(prefix.rstrip('/'))}" if prefix else self._root
         with self._reading(prefix):
             found = self._files.find(start, detail=True)
         for path, info in sorted(found.items()):
-            yield Listed(path[len(self._root) + 1 :], info["size"], _modified(info))
+            if path.startswith(f"{start}/") and not path.endswith("/"):
+                yield Listed(path[len(self._root) + 1 :], info["size"], _modified(info))
 
     def delete(self, key: str) -> None:
         """One DELETE."""

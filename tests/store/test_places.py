@@ -20,7 +20,7 @@ from tests.store.counts import count
 from tests.store.processes import PROCESSES, learn_until_it_fails, learn_with_a_full_disk, run_mounted
 from tests.store.same import same_state
 from tests.store.samples import CONFIG, learn
-from tests.store.servers import look_alike, serving
+from tests.store.servers import Faults, look_alike, proxy, serving
 from tests.store.tokens import session
 
 pytestmark = pytest.mark.faults
@@ -154,6 +154,31 @@ def test_a_create_that_would_go_in_parts_is_refused(moto_server: S3Server) -> No
     with pytest.raises(StoreError, match="has 33,554,433 bytes, more than the 33,554,432 that"):
         objects.create("versions/00000001.json", bytes(2**25 + 1))
     assert not objects.exists("versions/00000001.json")
+
+
+def test_a_folder_that_comes_to_be_during_a_listing_is_no_object(moto_server: S3Server) -> None:
+    url, faults = f"{moto_server.bucket()}/stream", Faults()
+    with serving(proxy(moto_server.endpoint, faults)) as endpoint:
+        objects = connect(url, moto_server.storage_options | {"endpoint_url": endpoint})
+        others = connect(url, moto_server.storage_options)
+        assert list(objects.list("attempts/")) == []
+        asked = len(faults.requests)
+        faults.begin({asked: "act before"}, lambda: others.put("attempts/a/base.json", b"1"))
+        assert list(objects.list("attempts/")) == []
+        assert faults.done["act before"] == 1
+    assert [item.key for item in objects.list("attempts/")] == ["attempts/a/base.json"]
+
+
+def test_folders_made_in_a_console_are_no_objects(moto_server: S3Server) -> None:
+    bucket = moto_server.bucket()
+    objects = connect(f"{bucket}/stream", moto_server.storage_options)
+    objects.put("inbox/shoes/train.parquet", b"1")
+    with closing(moto_server.client("s3")) as client:
+        for key in ("stream/", "stream/inbox/", "stream/inbox/shoes/", "stream/inbox/hats/", "stream/tasks"):
+            client.put_object(Bucket=bucket.removeprefix("s3://"), Key=key, Body=b"")
+    assert [item.key for item in objects.list("")] == ["inbox/shoes/train.parquet", "tasks"]
+    assert [item.key for item in objects.list("inbox/")] == ["inbox/shoes/train.parquet"]
+    assert list(objects.list("inbox/hats/")) == list(objects.list("tasks/")) == []
 
 
 def test_half_written_files_are_swept(tmp_path: Path) -> None:
