@@ -14,7 +14,7 @@ def forget(stream: StreamUrl, task: TaskName) -> int:
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
-        task: Name of a learned task. There is no way back.
+        task: Name of a task that was learned, refused or is waiting. There is no way back.
 
     Returns:
         Number of the version without it, whose details hold the evidence.

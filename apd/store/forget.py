@@ -1,5 +1,8 @@
 """Forgetting a task: a version without it, then its blobs and data go, from every version.
 
+A task that arrived and that no version has, because it waits or a gate refused it, is forgotten in the same way: by a
+version that differs in nothing but this, then what was trained of it goes, and its data.
+
 What remains: its name, classes and accuracies in old manifests, its share in sigma, which all tasks use, and in the
 sigma_g of clusters it was a member of. The commit comes first; the removal follows and can be repeated until it is
 complete.
@@ -10,19 +13,21 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
 
-from apd.errors import NotFound, StateError
+from apd.errors import NotFound, StateError, UnknownTask
 from apd.state import Clustering
+from apd.store.attempts import Attempts
 from apd.store.blobs import Blobs, in_parallel
 from apd.store.commits import successor
 from apd.store.evaluations import Measurements
 from apd.store.formats import JSON
 from apd.store.history import History
-from apd.store.inbox import Inbox
-from apd.store.manifest import TaskEntry, Version
+from apd.store.inbox import Inbox, Registration
+from apd.store.manifest import TaskEntry, Version, settle
 from apd.store.marks import Marks
 from apd.store.objects import Objects
-from apd.store.proposals import write_sums
+from apd.store.proposals import Candidate, write_sums
 from apd.store.records import Records
+from apd.store.refusals import Refusals
 
 OWN = ("tensors", "tau", "step")
 """Parts of a record that are the task's alone."""
@@ -31,9 +36,11 @@ OWN = ("tensors", "tau", "step")
 class Forgetting:
     """Decides on versions without a task."""
 
-    def __init__(self, history: History, records: Records) -> None:
+    def __init__(self, objects: Objects, history: History, inbox: Inbox) -> None:
+        self._objects = objects
         self._history = history
-        self._records = records
+        self._inbox = inbox
+        self._records = Records(Blobs(objects))
 
     def commit(self, name: str) -> Version:
         """The version without the task; the one there is when it was forgotten before. Raises UnknownTask."""
@@ -41,12 +48,15 @@ class Forgetting:
         return self._history.commit(lambda head: self._without(head, name, commit_id))
 
     def _without(self, head: Version, name: str, commit_id: str) -> Version:
+        aside = self._aside(head, name)
+        if aside is not None:
+            return self._never_learned(head, aside, commit_id)
         last = self._last_with(head, name)
         if last.kind == "forget" and last.details["task"] == name:
             return last
         gone = last.entry(name)
         kept = tuple(entry for entry in head.entries if entry.name != name)
-        details = self._details(gone, head.entries, kept)
+        details = _details(name, gone.arrival, list(self._everywhere(gone)), head.entries, kept)
         return dataclasses.replace(
             successor(head, "forget", f"forgot {name}", commit_id, details),
             entries=kept,
@@ -55,26 +65,43 @@ class Forgetting:
             clustering=self._clustering(head, name, commit_id) if kept else None,
         )
 
+    def _aside(self, head: Version, name: str) -> Registration | None:
+        """The arrival that the name stands for, if no version has settled it."""
+        try:
+            found = self._inbox.registration(name)
+        except UnknownTask:
+            return None
+        return None if head.is_settled(found.number) else found
+
+    def _never_learned(self, head: Version, arrival: Registration, commit_id: str) -> Version:
+        candidate = self._trained(arrival)
+        found = [candidate.entry] if candidate else []
+        details = _details(arrival.task, arrival.number, found, head.entries, head.entries)
+        aside = {"blobs_aside": sorted(self._alone(candidate)) if candidate else []}
+        watermark, settled = settle(head, arrival.number)
+        message = f"forgot {arrival.task}, which was never learned"
+        following = successor(head, "forget", message, commit_id, details | aside)
+        return dataclasses.replace(following, watermark=watermark, settled=settled)
+
+    def _trained(self, arrival: Registration) -> Candidate | None:
+        """What training came to before the task was refused, or before its commit."""
+        refusal = Refusals(self._objects).task(arrival.task)
+        candidate = refusal.candidate if refusal else Attempts(self._objects).offered(arrival.task)
+        return candidate if candidate and candidate.arrival == arrival.number else None
+
+    def _alone(self, candidate: Candidate) -> set[str]:
+        """Its sigma and sums, as far as no version has them."""
+        own = {candidate.sigma.base, candidate.sigma.delta, candidate.statistics}
+        for version in self._history.log():
+            own -= {version.statistics, *(dataclasses.astuple(version.sigma) if version.sigma else ())}
+        return {digest for digest in own if digest is not None}
+
     def _last_with(self, head: Version, name: str) -> Version:
         """The newest version that has the task, or that forgot it."""
         for version in self._history.log():
             if version.has(name) or (version.kind == "forget" and version.details["task"] == name):
                 return version
         raise head.unknown(name)
-
-    def _details(self, gone: TaskEntry, before: Sequence[TaskEntry], after: Sequence[TaskEntry]) -> dict[str, JSON]:
-        found = list(self._everywhere(gone))
-        evidence = {"before": _fingerprint(before, gone.name), "after": _fingerprint(after, gone.name)}
-        if evidence["before"] != evidence["after"]:
-            raise StateError(f"forgetting {gone.name!r} would change another task's record")
-        return {
-            "task": gone.name,
-            "arrival": gone.arrival,
-            "records": sorted({entry.record for entry in found}),
-            "theta_keys": sorted({entry.theta_key for entry in found}),
-            "unchanged": len(after),
-            "evidence": evidence,
-        }
 
     def _everywhere(self, gone: TaskEntry) -> Iterator[TaskEntry]:
         """The task in every version that has it."""
@@ -100,6 +127,23 @@ def sums_of(records: Records, entries: Sequence[TaskEntry], commit_id: str) -> s
     return write_sums(records, masks, commit_id)
 
 
+def _details(
+    name: str, arrival: int, found: Sequence[TaskEntry], before: Sequence[TaskEntry], after: Sequence[TaskEntry]
+) -> dict[str, JSON]:
+    """What is to be removed (`found`: the task in every form), and that every other task's record stays the same."""
+    evidence = {"before": _fingerprint(before, name), "after": _fingerprint(after, name)}
+    if evidence["before"] != evidence["after"]:
+        raise StateError(f"forgetting {name!r} would change another task's record")
+    return {
+        "task": name,
+        "arrival": arrival,
+        "records": sorted({entry.record for entry in found}),
+        "theta_keys": sorted({entry.theta_key for entry in found}),
+        "unchanged": len(after),
+        "evidence": evidence,
+    }
+
+
 def _fingerprint(entries: Sequence[TaskEntry], without: str) -> str:
     lines = (f"{entry.name} {entry.record} {entry.theta_key}\n" for entry in entries if entry.name != without)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -123,6 +167,7 @@ class Removal:
             self._remove_record(digest)
         for theta_key in details["theta_keys"]:
             Measurements(self._objects, "evaluation").remove(theta_key)
+        in_parallel(self._blobs.delete, details.get("blobs_aside", []))
         if self._inbox.remove(details["task"], details["arrival"]):
             Measurements(self._objects, "comparison").remove(details["task"])
 

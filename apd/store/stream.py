@@ -194,8 +194,11 @@ class Stream:
         return self._commits.consolidation(proposal)
 
     def commit_forget(self, name: str) -> Version:
-        """A version without the task, every other record untouched; then its blobs and data go from every version."""
-        version = Forgetting(self.history, self.records).commit(name)
+        """A version without the task, every other record untouched; then its blobs and data go from every version.
+
+        Also of a task that waits or was refused. Raises UnknownTask when none of that name was ever accepted.
+        """
+        version = Forgetting(self.objects, self.history, self.inbox).commit(name)
         Removal(self.objects, self.inbox).remove(version)
         return version
 

@@ -195,15 +195,18 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a task's parameters and data from every version; every other task stays bit-identical (checked)."""
+    """Remove a task's parameters and data from every version; every other task stays bit-identical (checked).
+
+    Also a task that waits, or that was refused.
+    """
     from apd.store import Stream
     from flows import console
 
     opened = Stream.open(stream)
-    head = opened.head()
-    if not any(version.has(task) for version in opened.log()):
+    head, aside = opened.head(), is_unsettled(opened, task)
+    if not aside and not any(version.has(task) for version in opened.log()):
         raise head.unknown(task)
-    if head.has(task) and not yes:
+    if (aside or head.has(task)) and not yes:
         typer.confirm(f"Remove {task} for good, its data and its parameters in every version?", abort=True)
     console.prepare()
     from flows.forget import forget as flow
@@ -212,6 +215,11 @@ def forget(
     show({"version": version.number, **version.details}) if as_json else typer.echo(
         f"version {version.number}: {version.message}, {version.details['unchanged']} other tasks unchanged"
     )
+
+
+def is_unsettled(stream: "Stream", task: str) -> bool:
+    """Whether the task has arrived and waits, or was refused: no version has it."""
+    return task in {one.task for one in (*stream.inbox.waiting(), *stream.inbox.refused())}
 
 
 @app.command(rich_help_panel=WORK)

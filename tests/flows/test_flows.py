@@ -220,6 +220,18 @@ def test_a_refused_task_is_trained_again_on_the_newest_version(refused: Stream):
     assert refused.refusals.task(FOURTH).candidate.base == 5
 
 
+def test_a_refused_task_is_forgotten_with_evidence(refused: Stream):
+    kept, before = refused.refusals.task(FOURTH).candidate.entry, bits(refused)
+    number = forget(refused.url, FOURTH)
+    assert refused.version(number).details["records"] == [kept.record]
+    assert bits(refused) == before
+    assert refused.inbox.refused() == []
+    assert not list(refused.objects.list(f"tasks/{FOURTH}/"))
+    with pytest.raises(UnknownTask):
+        learn(refused.url, FOURTH)
+    assert run(refused.url) == []
+
+
 def test_evaluation_measures_only_what_has_changed(learned: Stream, tmp_path: Path):
     stream = copy(learned, tmp_path / "evaluated")
     keys = [entry.theta_key for entry in stream.head().entries]

@@ -3,7 +3,7 @@
 import pytest
 
 from apd.store import Stream
-from apd.store.upkeep import collect
+from apd.store.upkeep import collect, verify
 from tests.store.samples import candidate_of, info_of, learn, proposal_of
 
 
@@ -76,3 +76,49 @@ def test_refused_consolidations_are_known_by_the_version_they_started_from(strea
     assert (found.base, found.reasons, found.accuracies) == (2, ("a would lose 40.0 points",), {"a": (0.9, 0.5)})
     assert found.details["tolerance"] == 3.0
     assert stream.refusals.consolidations(1) == []
+
+
+def assert_gone(stream: Stream, task: str, blobs: set[str]) -> None:
+    """Nothing of the task is left but its arrival and the version that forgot it."""
+    assert not blobs & {item.key.split("/")[-1] for item in stream.objects.list("blobs/")}
+    areas = (f"attempts/{task}/", f"tasks/{task}/", f"refused/tasks/{task}", f"names/{task}", "comparisons/")
+    assert [item.key for area in areas for item in stream.objects.list(area) if task in item.key] == []
+    assert stream.refusals.task(task) is None
+    assert task not in {one.task for one in (*stream.inbox.waiting(), *stream.inbox.refused())}
+    assert verify(stream).problems == ()
+
+
+def test_forgotten_its_blobs_its_proposal_and_its_data_go_with_evidence(refused: Stream) -> None:
+    before = refused.head()
+    candidate = refused.refusals.task("b").candidate
+    record = refused.records.read_record(candidate.entry.record)
+    own = {candidate.entry.record, candidate.step, candidate.statistics, record["tensors"]} | {record["tau"]} - {None}
+    own |= {candidate.sigma.delta} - {None}
+    version = refused.commit_forget("b")
+    assert (version.kind, version.message) == ("forget", "forgot b, which was never learned")
+    assert version.details["records"] == [candidate.entry.record]
+    assert version.details["unchanged"] == 2
+    assert version.details["evidence"]["before"] == version.details["evidence"]["after"]
+    assert (version.entries, version.sigma, version.statistics) == (before.entries, before.sigma, before.statistics)
+    assert_gone(refused, "b", own)
+    assert refused.commit_forget("b").number == version.number
+    assert [entry.name for entry in learn(refused, "d", 4).entries] == ["a", "c", "d"]
+
+
+def test_one_that_waits_can_be_forgotten_and_its_name_used_again(refused: Stream) -> None:
+    refused.inbox.register(info_of("e"))
+    refused.begin_attempt("e", 3)
+    assert refused.commit_forget("e").details["records"] == []
+    assert_gone(refused, "e", set())
+    learn(refused, "e", 5)
+    assert refused.head().has("e")
+    assert not refused.commit_forget("e").has("e")
+
+
+def test_the_first_task_refused_and_forgotten_leaves_no_sigma(stream: Stream) -> None:
+    candidate = candidate_of(stream, stream.head(), "a", 1)
+    stream.refusals.keep_task(candidate, ["a has 10.0 %"])
+    version = stream.commit_forget("a")
+    assert version.sigma is None
+    assert_gone(stream, "a", {candidate.sigma.base, candidate.statistics})
+    assert not list(stream.objects.list("blobs/"))
