@@ -156,7 +156,8 @@ def normal_url(url: str) -> str:
     """One spelling per place: an absolute path for a folder, no trailing slash. Raises ConfigError for other places."""
     if not url:
         raise ConfigError("the stream's URL is empty; give a folder or s3://bucket/prefix")
-    if protocol_of(url) not in PROTOCOLS:
+    nowhere = url.startswith("s3:") and not url.partition("://")[2].strip("/")
+    if protocol_of(url) not in PROTOCOLS or nowhere:
         raise ConfigError(f"{url!r} is no place for a stream; give a folder or s3://bucket/prefix")
     if protocol_of(url) == "file":
         return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))

@@ -25,8 +25,8 @@ from apd.errors import AlreadyExists, ConfigError, NotFound, StoreError, Unreach
 from apd.store.objects import Listed, Objects, check_data, check_key, protocol_of
 from apd.store.progress import Moved, unheard
 
-FAULTS = (OSError, BotoCoreError, ClientError, aiohttp.ClientError)
-"""What s3fs raises when a request fails for good, its own retries included."""
+FAULTS = (OSError, BotoCoreError, ClientError, aiohttp.ClientError, ValueError)
+"""What s3fs raises when a request fails for good, its own retries included; ValueError for an endpoint that is none."""
 
 CONFLICTS = (409, 412)
 """412: the name is taken. 409: another conditional write of it is under way."""
@@ -51,6 +51,8 @@ CREDENTIALS = (
     "check the AWS credentials in the environment or in storage_options: a session token may have expired, and they "
     "must allow s3:ListBucket too, without which an object that is not there is called forbidden"
 )
+
+ENDPOINT = "check that the server runs and that AWS_ENDPOINT_URL, http://... or https://..., is its address"
 
 S3FS_RETRIES = 2
 """Of s3fs, around those of botocore, and for reads around its own: with its 5, a server that drops connections is asked
@@ -212,7 +214,7 @@ class RemoteObjects(Objects):
         try:
             yield
         except FileNotFoundError as error:
-            raise NotFound(f"there is no {self.where(key)} ({error})") from None
+            raise NotFound(f"there is no {self.where(key)} ({_reason(error)})") from None
         except FAULTS as error:
             raise self._unreachable(key, error) from error
 
@@ -257,6 +259,10 @@ def _reason(error: BaseException) -> str:
         text = f"the server answered {status} {code}" if status else type(error).__name__
     if code == "RequestTimeTooSkewed":
         return f"{text}; this machine's clock and the server's differ too much: set them right"
+    if code == "NoSuchBucket":
+        return f"{text}; make the bucket first, or correct the URL"
+    if isinstance(error, ValueError) or "endpoint" in text:
+        return f"{text}; {ENDPOINT}"
     if status in (401, 403) or isinstance(error, PermissionError) or "credentials" in text.lower():
         return f"{text}; {CREDENTIALS}"
     return text

@@ -11,7 +11,7 @@ from pathlib import Path
 import botocore.auth
 import pytest
 
-from apd.errors import NotFound, StoreError, Unreachable, UnsafeStore
+from apd.errors import ConfigError, NotFound, StoreError, Unreachable, UnsafeStore
 from apd.store import Stream
 from apd.store.connect import connect
 from apd.store.upkeep import collect, verify
@@ -69,14 +69,22 @@ def test_a_server_without_put_if_absent_is_refused(seconds: float | None) -> Non
 def test_a_server_that_is_not_there_is_unreachable() -> None:
     with serving(look_alike(None)) as endpoint:
         pass
-    with pytest.raises(Unreachable, match="Could not connect"):
-        Stream.open("s3://bucket/stream", storage_options={"endpoint_url": endpoint, "key": "k", "secret": "s"})
+    for wrong, what in ((endpoint, "Could not connect"), (endpoint.removeprefix("http://"), "Invalid endpoint")):
+        options = {"endpoint_url": wrong, "key": "k", "secret": "s"}
+        with pytest.raises(Unreachable, match=f"{what}.*check that the server runs and that AWS_ENDPOINT_URL"):
+            Stream.open("s3://bucket/stream", storage_options=options)
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///", "s3:/bucket/stream", "gs://bucket/stream"])
+def test_a_url_that_names_no_place_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{url}' is no place for a stream; give a folder or s3://bucket/prefix"):
+        Stream.create(url, CONFIG)
 
 
 def test_a_bucket_that_is_not_there_is_named(moto_server: S3Server) -> None:
-    with pytest.raises(Unreachable, match=r"s3://no-such-bucket/stream/.*bucket does not exist"):
+    with pytest.raises(Unreachable, match=r"s3://no-such-bucket/stream/.*not exist; make the bucket first"):
         Stream.create("s3://no-such-bucket/stream", CONFIG, storage_options=moto_server.storage_options)
-    with pytest.raises(NotFound, match=r"apd init.*bucket does not exist"):
+    with pytest.raises(NotFound, match=r"apd init.*not exist; make the bucket first"):
         Stream.open("s3://no-such-bucket/stream", storage_options=moto_server.storage_options)
 
 
