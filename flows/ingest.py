@@ -1,11 +1,13 @@
 """`ingest`: what lies complete in the inbox becomes an arrival, exactly once, or is rejected with its reason."""
 
+from typing import cast
+
 from prefect import flow
 
 from flows import steps
 from flows.forms import StreamUrl
 from flows.names import run_name
-from flows.runs import label
+from flows.runs import label, no_stream, skipped
 
 
 @flow(flow_run_name=run_name)
@@ -18,6 +20,9 @@ def ingest(stream: StreamUrl) -> list[str]:
     Returns:
         Names of the tasks that wait to be learned, oldest first.
     """
+    reason = no_stream(stream)
+    if reason:
+        return cast(list[str], skipped(reason))
     label(stream)
     steps.find_arrivals(stream)
     return steps.list_waiting(stream)

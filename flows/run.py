@@ -18,7 +18,8 @@ from flows.forms import Count, StreamUrl
 from flows.ingest import ingest
 from flows.names import run_name
 from flows.report import report
-from flows.runs import at_work, label, skipped
+from flows.runs import at_work, label, no_stream, skipped
+from flows.silent import end_silent
 
 Training = PrefectFuture[Candidate | None]
 
@@ -41,9 +42,10 @@ def run(
     Returns:
         Names of the tasks that were learned.
     """
-    other = at_work(stream)
-    if other:
-        return cast(list[str], skipped(f"{other} is at work on this stream; it finds what has arrived"))
+    end_silent(stream)
+    reason = no_stream(stream) or at_work(stream)
+    if reason:
+        return cast(list[str], skipped(reason))
     label(stream)
     waiting = ingest(stream)
     if not waiting and not overview.is_due(Stream.open(stream)):

@@ -3,21 +3,20 @@
 All of it is for people and to save work. Nothing relies on it: the store's commit is the lock.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
 from prefect import get_client, runtime
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.artifacts import Artifact
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
-from prefect.events.filters import EventFilter
 from prefect.states import Completed
 
-from apd.store import stream_name
-
-SILENCE = timedelta(seconds=90)
-"""Three heartbeats: a run that has been silent for longer has died without a word."""
+from apd.errors import NotFound
+from apd.store import Stream, stream_name
+from flows.names import artifact_key
+from flows.silent import alive
 
 
 def label(stream: str, task: str | None = None) -> None:
@@ -33,8 +32,22 @@ def name_version(number: int) -> None:
         client.set_flow_run_name(_own_id(), f"{runtime.flow_run.name}-v{number}")
 
 
+def no_stream(stream: str) -> str | None:
+    """What to do where a deployment came before its stream; None when there is one.
+
+    Raises NotFound outside a deployment, and where this server has shown the stream before: that one was lost.
+    """
+    try:
+        Stream.open(stream)
+    except NotFound:
+        if runtime.deployment.id is None or Artifact.get(artifact_key("stream", stream_name(stream))):
+            raise
+        return f"there is no stream in {stream} yet; for example: apd init {stream} --shape 3x32x32"
+    return None
+
+
 def at_work(stream: str) -> str | None:
-    """Name of an older run of the same deployment that works on the stream and shows signs of life, if any."""
+    """Which older run of the same deployment works on the stream and shows signs of life, if any."""
     deployment = runtime.deployment.id
     if deployment is None:
         return None
@@ -43,7 +56,8 @@ def at_work(stream: str) -> str | None:
         running = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(filters))
         same = [run for run in running if run.parameters.get("stream") == stream]
         [own] = [run for run in same if run.id == _own_id()]
-        return next((run.name for run in same if _age(run) < _age(own) and _alive(client, run)), None)
+        older = [run.name for run in same if _age(run) < _age(own) and alive(client, run)]
+    return f"{older[0]} is at work on this stream; it finds what has arrived" if older else None
 
 
 def skipped(why: str) -> Any:
@@ -58,16 +72,3 @@ def _own_id() -> UUID:
 def _age(run: FlowRun) -> tuple[datetime, str]:
     """Orders runs by their start; no two are equal."""
     return run.start_time or datetime.max.replace(tzinfo=UTC), str(run.id)
-
-
-def _alive(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Whether it began, or sent a heartbeat, a short while ago."""
-    since = datetime.now(UTC) - SILENCE
-    if run.start_time and run.start_time > since:
-        return True
-    heartbeats = {
-        "event": {"name": ["prefect.flow-run.heartbeat"]},
-        "resource": {"id": [f"prefect.flow-run.{run.id}"]},
-        "occurred": {"since": since.isoformat()},
-    }
-    return bool(client.read_events(filter=EventFilter.model_validate(heartbeats), limit=1).events)

@@ -54,6 +54,8 @@ def up(
     typer.echo(f"{'stream':14} {installation.stream}\n{'logs':14} {installation.home}/logs\n\nfor a shell:")
     for name, value in installation.client_environment.items():
         typer.echo(f"export {name}={value}")
+    if not local.has_stream(installation):
+        typer.echo(f"\nno stream is there yet; for example: apd init {installation.stream} --shape 3x32x32")
 
 
 @app.command(rich_help_panel=OPERATE)

@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from apd.errors import ConfigError
-from apd.store import make_bucket, normal_url
+from apd.errors import ConfigError, NotFound
+from apd.store import Stream, make_bucket, normal_url
 from flows.operations.processes import Processes
 from flows.operations.services import BUCKET, Installation, reserved_ports, services
 
@@ -56,6 +56,15 @@ def down(home: Path) -> list[str]:
     with _alone(home):
         processes = Processes(home)
         return [name for name in NAMES if processes.stop(name)]
+
+
+def has_stream(installation: Installation) -> bool:
+    """Whether somebody has made the stream that the deployments work on."""
+    try:
+        Stream.open(installation.stream, storage_options=_s3_options(installation) if installation.s3 else None)
+    except NotFound:
+        return False
+    return True
 
 
 def _wanted(

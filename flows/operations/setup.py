@@ -20,7 +20,6 @@ from apd.errors import ApdError, ConfigError
 from flows.operations.automations import automations
 
 CHECKOUT = Path(__file__).parent.parent.parent
-SCHEDULED = "run/scheduled"
 BLOCK = "apd-alerts"
 
 
@@ -44,8 +43,7 @@ def setup(stream: str, pool: str, notify: str | None = None) -> Outcome:
     with get_client(sync_client=True) as client:
         _make_pool(client, pool)
         _deploy({"APD_STREAM": stream, "APD_WORK_POOL": pool})
-        scheduled = client.read_deployment_by_name(SCHEDULED).id
-        made = automations(scheduled, _notifier(client, notify))
+        made = automations(_notifier(client, notify))
         for automation in made:
             _make(client, automation)
         return Outcome(pool, _deployed(client, pool), tuple(one.name for one in made))

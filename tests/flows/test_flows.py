@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from prefect.client.orchestration import get_client
 from apd import overview
 from apd.actors import Trainer
 from apd.decomposition import bare_state
-from apd.errors import ApdError, UnknownTask
+from apd.errors import ApdError, NotFound, UnknownTask
 from apd.store import Proposal, Stream
 from flows.consolidate import consolidate
 from flows.evaluate import evaluate
@@ -267,6 +268,15 @@ def test_forgetting_an_unknown_task_changes_nothing(learned: Stream):
     with pytest.raises(UnknownTask, match="has no task 'shoes'"):
         forget(learned.url, "shoes")
     assert learned.head() == before
+
+
+def test_a_deployment_waits_for_its_stream_and_misses_one_that_was_lost(learned: Stream, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", str(uuid4()))
+    state = run(f"{tmp_path}/new", return_state=True)
+    assert (state.name, state.type.name) == ("Skipped", "COMPLETED")
+    assert f"there is no stream in {tmp_path}/new yet; for example: apd init {tmp_path}/new" in state.message
+    with pytest.raises(NotFound, match="there is no stream in"):
+        run(f"{tmp_path}/{learned.name}")
 
 
 def test_a_report_of_an_old_version_can_be_written_later(learned: Stream, tmp_path: Path):

@@ -1,7 +1,10 @@
 """prefect.yaml on a real server: what was deployed, what a schedule and an event start, what an operator sees of it."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from installation import submit, wait_until
@@ -27,6 +30,30 @@ ACTIVE = {
 """What runs by the clock unless an operator switches to the other schedules, which are there and at rest."""
 
 
+@contextlib.contextmanager
+def scheduled(installed, deployment: str, schedule: dict[str, Any], **parameters: Any) -> Iterator[None]:
+    """Add a schedule to a deployment, as the UI does; it goes with the block."""
+    place = f"/deployments/{installed.deployment(deployment)['id']}/schedules"
+    [added] = installed.api("POST", place, [{"schedule": schedule, "parameters": parameters, "active": True}])
+    try:
+        yield
+    finally:
+        installed.api("DELETE", f"{place}/{added['id']}")
+
+
+def begun(installed, stream, deployment: str) -> dict[str, Any] | None:
+    """Return the first run of a deployment on the stream that has begun, None before that."""
+    wanted = installed.deployment(deployment)["id"]
+    of_it = [one for one in installed.of_stream(stream) if one["deployment_id"] == wanted]
+    return next((one for one in of_it if one["start_time"]), None)
+
+
+def announce(installed, stream) -> None:
+    """Send the event that `apd submit` sends."""
+    payload = json.dumps({"stream": stream.url})
+    installed.prefect("event", "emit", "apd.task.arrived", "--resource-id", "apd.stream.digits", "--payload", payload)
+
+
 def test_every_parameter_of_every_form_is_typed_and_described(installed):
     for name in DEPLOYMENTS:
         form = installed.deployment(name)["parameter_openapi_schema"]["properties"]
@@ -50,7 +77,6 @@ def test_setup_again_changes_nothing(installed):
     assert {name for name, _ in before} == {
         "apd: learn on arrival",
         "apd: consolidate when due",
-        "apd: end zombies",
         "apd: alert on failure",
         "apd: alert on refusal",
     }
@@ -61,16 +87,9 @@ def test_setup_again_changes_nothing(installed):
 
 def test_a_schedule_learns_what_lies_in_the_inbox(installed, stream, tasks, tmp_path):
     names = [submit(stream, task, tmp_path) for task in tasks[:2]]
-    deployment = installed.deployment("run/scheduled")
-    place = f"/deployments/{deployment['id']}/schedules"
-    begin = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
-    hourly = {"interval": 3600, "anchor_date": begin}
-    soon = {"schedule": hourly, "parameters": {"stream": stream.url}, "active": True}
-    [added] = installed.api("POST", place, [soon])
-    try:
+    hourly = {"interval": 3600, "anchor_date": (datetime.now(UTC) + timedelta(seconds=5)).isoformat()}
+    with scheduled(installed, "run/scheduled", hourly, stream=stream.url):
         wait_until(lambda: len(stream.head().entries) == 2, 200)
-    finally:
-        installed.api("DELETE", f"{place}/{added['id']}")
     [first] = installed.runs(tags={"all_": ["apd", f"stream:{stream.name}"]})
     assert installed.finished(first["id"]) == "Completed"
     assert first["auto_scheduled"]
@@ -96,11 +115,25 @@ def see_artifacts(installed, stream):
         assert installed.artifact(f"progress-{stream.name}-{entry.name}")["data"] == 100
 
 
-def test_an_event_starts_a_run(installed, stream, tasks, tmp_path):
-    name = submit(stream, tasks[0], tmp_path)
-    payload = json.dumps({"stream": stream.url})
-    installed.prefect("event", "emit", "apd.task.arrived", "--resource-id", "apd.stream.digits", "--payload", payload)
-    wait_until(lambda: stream.head().has(name), 120)
+def test_an_event_starts_a_run_and_the_nightly_run_does_nothing_before_its_time(installed, stream, tasks, tmp_path):
+    """The night begins within the next minutes, by a cron expression of the usual kind."""
+    name, night = submit(stream, tasks[0], tmp_path), datetime.now(UTC) + timedelta(seconds=80)
+    cron = {"cron": f"{night.minute} {night.hour} * * *", "timezone": "UTC"}
+    with scheduled(installed, "consolidate/nightly", cron, stream=stream.url, only_if_due=True):
+        announce(installed, stream)
+        wait_until(lambda: stream.head().has(name), 120)
+        found = wait_until(lambda: begun(installed, stream, "consolidate/nightly"), 150)
+    assert installed.finished(found["id"]) == "Completed"
+    assert found["auto_scheduled"]
+    assert found["expected_start_time"].startswith(f"{night:%Y-%m-%dT%H:%M}:00")
+    assert [version.kind for version in stream.log()] == ["learn", "create"]
+
+
+def test_until_there_is_a_stream_what_the_clock_starts_says_what_to_do(installed):
+    runs = [installed.start(deployment) for deployment in ACTIVE]
+    for run in runs:
+        assert installed.finished(run) == "Skipped"
+        assert "apd init" in installed.run_of(run)["state"]["message"]
 
 
 def test_submit_announces_and_consolidation_follows(installed, stream, tasks, tmp_path):
