@@ -5,6 +5,7 @@ them all at once. The kernels, their order and their tensors are those of the st
 same. What the step reads from Python, its step size above all, is part of the recording: record anew when it changes.
 """
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -14,7 +15,7 @@ Step = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 """(inputs, labels, samples in the batch) -> tensors that the caller reads before the next step."""
 
 WARM_UP = 3
-"""Steps taken as they are, on a stream of their own, before the recording: libraries set themselves up in them."""
+"""Steps taken as they are, on another stream, before the recording: libraries set themselves up in them."""
 
 
 class Replay:
@@ -41,7 +42,7 @@ class Replay:
 
     def _warm_up(self, inputs: Tensor, labels: Tensor, batch: int) -> tuple[Tensor, Tensor]:
         self._taken += 1
-        aside = torch.cuda.Stream(inputs.device)  # type: ignore[no-untyped-call]
+        aside = _aside(inputs.device)
         aside.wait_stream(torch.cuda.current_stream(inputs.device))
         with torch.cuda.stream(aside):
             outcome = self._step(inputs, labels, batch)
@@ -52,5 +53,14 @@ class Replay:
         """Recording runs nothing: the batch it is made with is still to be taken."""
         self._inputs, self._labels = inputs.clone(), labels.clone()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, stream=_aside(inputs.device)):  # torch's own is on the first GPU it met
             self._outcome = self._step(self._inputs, self._labels, batch)
+
+
+@functools.cache
+def _aside(device: torch.device) -> torch.cuda.Stream:
+    """The stream of this GPU for warm-ups and recordings.
+
+    One for all of them: cuBLAS keeps a workspace, and torch's allocator a pool, for every stream that was ever used.
+    """
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -77,9 +77,12 @@ class Network:
         return tuple(name for name, _ in self._skeleton(classes).module.named_parameters())
 
     def initial(self, classes: int, seed: int) -> dict[str, Tensor]:
-        """First values of all parameters and persistent buffers, on the CPU; the same for the same arguments."""
-        module = _built(self.build, classes, seed)
-        return {name: tensor.detach().clone() for name, tensor in _persistent(module).items()}
+        """First values of all parameters and persistent buffers, on the CPU; the same for the same arguments.
+
+        In the order of their indices, whatever the module's memory format: the fused Adam reads memory in order.
+        """
+        module, order = _built(self.build, classes, seed), torch.contiguous_format
+        return {name: tensor.detach().clone(memory_format=order) for name, tensor in _persistent(module).items()}
 
     def forward(self, tensors: Tensors, inputs: Tensor, training: bool) -> Tensor:
         """Logits (N, classes) of raw inputs (N, *input_shape), on the device that inputs and tensors are on.
