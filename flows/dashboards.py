@@ -29,6 +29,7 @@ from apd.report import formats
 from apd.report.content import Report
 from apd.report.tables import escape, markdown
 from apd.store import Candidate, RefusedConsolidation, Stream, Version
+from apd.wording import counted
 from flows.names import artifact_key
 
 Row = dict[str, Any]
@@ -131,7 +132,7 @@ def headline(stream: Stream, report: Report) -> str:
     facts = overview.status(stream)
     states = [f"{facts[state]} {state}" for state in ("waiting", "refused", "rejected") if facts[state]]
     accuracy = f"{formats.percent(facts['average_test_accuracy'])} on average"
-    return f"Version {report.version}: {', '.join([f'{len(report.tasks)} tasks', accuracy, *states])}."
+    return f"Version {report.version}: {', '.join([counted(len(report.tasks), 'task'), accuracy, *states])}."
 
 
 def stream_page(stream: Stream, report: Report, place: str) -> str:
@@ -143,7 +144,7 @@ def stream_page(stream: Stream, report: Report, place: str) -> str:
 def _to_do(stream: Stream) -> list[str]:
     learned = learned_since_consolidation(stream, stream.head())
     left = stream.config.consolidation.consolidate_every - learned
-    due = "now" if left <= 0 else f"after {left} more task{'s' if left > 1 else ''}"
+    due = "now" if left <= 0 else f"after {counted(left, 'more task')}"
     left_out = [row for row in overview.arrivals(stream) if row["state"] in ("refused", "rejected")]
     reasons = {row["task"]: row["note"].removeprefix(f"{row['task']} ") for row in left_out}
     return [

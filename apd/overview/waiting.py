@@ -2,6 +2,7 @@
 
 from apd.store import Registration, Stream
 from apd.store.failures import LIMIT, Failures
+from apd.wording import counted
 
 
 def learnable(stream: Stream) -> list[str]:
@@ -22,5 +23,6 @@ def describe(stream: Stream, arrival: Registration) -> str:
     reasons = Failures(stream.objects).of(arrival.task)
     if not reasons:
         return f"arrival {arrival.number}"
+    times = counted(len(reasons), "time")
     consequence = "left out until `apd retry`" if len(reasons) >= LIMIT else "tried again by the next run"
-    return f"arrival {arrival.number}, failed {len(reasons)} times, {consequence}: {reasons[-1]}"
+    return f"arrival {arrival.number}, failed {times}, {consequence}: {reasons[-1]}"

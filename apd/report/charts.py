@@ -11,6 +11,7 @@ from apd.report import formats, svg
 from apd.report.content import Accuracy, LayerRow, Report
 from apd.report.heatmaps import number_tasks
 from apd.report.summary import CONSOLIDATE, summarise
+from apd.wording import counted
 
 ROW = 17
 """Height of one named row while there is room."""
@@ -60,7 +61,9 @@ def order_robustness(report: Report) -> svg.Plot:
         handles, labels = axes.get_legend_handles_labels()
         shown = dict(zip(labels, handles, strict=True))
         figure.legend(shown.values(), shown.keys(), loc="outside upper left", ncols=2)
-        label = f"Final accuracy of {len(report.tasks)} tasks over {1 + len(report.orders)} orders of arrival."
+        label = (
+            f"Final accuracy of {counted(len(report.tasks), 'task')} over {1 + len(report.orders)} orders of arrival."
+        )
         drawn = svg.inline(figure, "orders", label)
     return svg.Plot("Does the order of arrival matter?", "Final accuracy per task; a line joins all orders.", drawn)
 
@@ -135,8 +138,8 @@ def clusters(report: Report, layer: LayerRow) -> svg.Plot:
         axes.set_yticks(range(len(rows) + 1), labels=[*(str(row.index) for _, row in rows), "none"])
         axes.set(ylim=(len(rows) + 0.6, -0.6), xlim=(-0.8, len(arrival) - 0.2), ylabel="cluster")
         number_tasks(axes.xaxis, len(arrival))
-        label = f"{layer.name}: {len(rows)} clusters of two tasks or more, {len(alone)} tasks in none."
-        drawn = svg.inline(figure, f"clusters-{layer.name}", label)
+        sizes = f"{counted(len(rows), 'cluster')} of two tasks or more, {counted(len(alone), 'task')} in none"
+        drawn = svg.inline(figure, f"clusters-{layer.name}", f"{layer.name}: {sizes}.")
     shape = " x ".join(map(str, layer.shape))
     caption = f"{shape}; one line per cluster joins its tasks; beside it the elements that they share."
     return svg.Plot(f"Clusters at {layer.name}", caption, drawn)
@@ -215,4 +218,4 @@ def _per_task_label(report: Report) -> str:
         ("by fine-tuning", summary.fine_tuning),
     )
     parts = [f"{formats.percent(value.value)} {name}" for name, value in measured if value]
-    return f"Accuracy of {len(report.tasks)} tasks; on average {', '.join(parts)}."
+    return f"Accuracy of {counted(len(report.tasks), 'task')}; on average {', '.join(parts)}."

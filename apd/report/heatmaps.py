@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from apd.report import formats, svg
 from apd.report.content import AccuracyRow, Report
 from apd.report.summary import CONSOLIDATE, average
+from apd.wording import counted
 
 Matrix = NDArray[np.float64]
 
@@ -59,7 +60,8 @@ def tau_density(report: Report) -> svg.Plot:
         number_tasks(axes.xaxis, len(report.tasks))
         _colour_bar(figure, axes, image, FuncFormatter(lambda share, _: f"{100 * share:g} %"))
         largest = formats.small_percent(float(values.max()))
-        label = f"Heat map of tau's density, {len(names)} layers by {len(report.tasks)} tasks, largest {largest}."
+        sizes = f"{counted(len(names), 'layer')} by {counted(len(report.tasks), 'task')}"
+        label = f"Heat map of tau's density, {sizes}, largest {largest}."
         drawn = svg.inline(figure, "tau-density", label)
     caption = (
         "Share of each layer's elements where a task has parameters of its own, on a logarithmic scale. Blank: none."
@@ -119,7 +121,8 @@ def _accuracies(rows: Sequence[AccuracyRow], numbers: Sequence[int], numbered: s
         if tasks <= ANNOTATED:
             _annotate(axes, 100 * values)
         _colour_bar(figure, axes, image, FuncFormatter(lambda share, _: f"{share:.0f} %"))
-        return svg.inline(figure, key, f"Heat map of accuracy, {versions} rows by {tasks} tasks. {_course(rows)}")
+        sizes = f"{counted(versions, 'row')} by {counted(tasks, 'task')}"
+        return svg.inline(figure, key, f"Heat map of accuracy, {sizes}. {_course(rows)}")
 
 
 def _course(rows: Sequence[AccuracyRow]) -> str:

@@ -13,6 +13,7 @@ from apd.state import Consolidation, Learned, Regrouping, TaskState, Tensors
 from apd.store.formats import JSON
 from apd.store.manifest import SigmaRef, TaskEntry, Version
 from apd.store.records import Owner, Records
+from apd.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +168,9 @@ def _tau_nnz(task: TaskState) -> int:
 
 
 def _describe(outcome: Regrouping, entries: Sequence[TaskEntry]) -> str:
-    clusters = _clusters(outcome)
+    tasks, clusters = counted(len(entries), "task"), counted(_clusters(outcome), "cluster")
     after = sum(entry.tau_nnz for entry in entries)
-    return f"{len(entries)} tasks, {clusters} clusters, tau {_tau_before(outcome):,} -> {after:,} non-zeros"
+    return f"{tasks}, {clusters}, tau {_tau_before(outcome):,} -> {after:,} non-zeros"
 
 
 def _clusters(outcome: Regrouping) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from apd.wording import counted
 from flows.cli.app import KEEP, JsonOption, StreamOption, VersionOption, app, fail, print_columns, show
 from flows.cli.transfer import shown
 
@@ -46,7 +47,7 @@ def checkout(
     from apd.serving import checkout as write
     from apd.store import Stream
 
-    typer.echo(f"wrote {write(Stream.open(stream), folder, version)} tasks to {folder}")
+    typer.echo(f"wrote {counted(write(Stream.open(stream), folder, version), 'task')} to {folder}")
 
 
 @app.command(rich_help_panel=KEEP)
@@ -91,14 +92,15 @@ def verify(
         show(dataclasses.asdict(found))
     else:
         typer.echo(
-            f"{found.versions} versions, {found.tasks} states of tasks, {found.blobs} blobs, "
-            f"{found.arrivals} arrivals, {found.documents} documents; "
-            f"{found.unneeded} blobs that no version needs (`apd gc` removes old ones)"
+            f"{counted(found.versions, 'version')}, {counted(found.tasks, 'state')} of tasks, "
+            f"{counted(found.blobs, 'blob')}, {counted(found.arrivals, 'arrival')}, "
+            f"{counted(found.documents, 'document')}; "
+            f"{counted(found.unneeded, 'blob')} that no version needs (`apd gc` removes old ones)"
         )
         for problem in found.problems:
             typer.echo(problem, err=True)
     if not found.clean:
-        raise fail(f"{len(found.problems)} problems", 1)
+        raise fail(counted(len(found.problems), "problem"), 1)
     if not as_json:
         typer.echo("clean")
 
@@ -144,4 +146,5 @@ def gc(
         show({"removed": yes, "bytes": plan.bytes, **dataclasses.asdict(plan)})
         return
     verb = "removed" if yes else "would remove"
-    typer.echo(f"{verb} {len(plan.blobs)} blobs, {size(plan.bytes)}; {len(plan.kept)} versions stay whole")
+    blobs, versions = counted(len(plan.blobs), "blob"), counted(len(plan.kept), "version")
+    typer.echo(f"{verb} {blobs}, {size(plan.bytes)}; kept whole: {versions}")

@@ -46,7 +46,7 @@ def test_the_others_are_learned_and_it_is_left_out_after_a_while_until_somebody_
         run(stream.url)
     assert list(bits(stream)) == [FIRST]
     assert failures.of("black") == [REASON]
-    assert f"failed 1 times, tried again by the next run: {REASON}" in apd("tasks", "-s", stream.url).stdout
+    assert f"failed 1 time, tried again by the next run: {REASON}" in apd("tasks", "-s", stream.url).stdout
 
     for _ in range(1, LIMIT):
         with pytest.raises(ApdError, match="still waiting: black"):
