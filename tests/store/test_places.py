@@ -12,8 +12,9 @@ import botocore.auth
 import pytest
 
 from apd.errors import ConfigError, NotFound, StoreError, Unreachable, UnsafeStore
-from apd.store import Stream
+from apd.store import Stream, Version
 from apd.store.connect import connect
+from apd.store.manifest import now
 from apd.store.upkeep import collect, verify
 from tests.conftest import CephServer, S3Server
 from tests.store.counts import count
@@ -64,6 +65,16 @@ def test_a_server_without_put_if_absent_is_refused(seconds: float | None) -> Non
         options = {"endpoint_url": endpoint, "key": "k", "secret": "s"}
         with pytest.raises(UnsafeStore, match=r"does not honour put-if-absent: [2-8] of 8 writers"):
             Stream.create("s3://bucket/stream", CONFIG, storage_options=options)
+
+
+def test_a_commit_is_refused_where_a_stream_came_to_be_on_such_a_server() -> None:
+    with serving(look_alike(None)) as endpoint:
+        options = {"endpoint_url": endpoint, "key": "k", "secret": "s"}
+        stream = Stream(connect("s3://bucket/moved-here", options), CONFIG, options)
+        stream.history.create_first(Version(0, None, "create", "elsewhere", "0" * 32, now()))
+        with pytest.raises(UnsafeStore, match="does not honour put-if-absent"):
+            learn(stream, "a")
+        assert stream.head().number == 0
 
 
 def test_a_server_that_is_not_there_is_unreachable() -> None:
