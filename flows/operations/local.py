@@ -37,7 +37,7 @@ def up(
     stream: URL; by default one in the installation's own folder or, with `s3`, bucket. database: URL of a PostgreSQL
     database for Prefect. Raises ConfigError when it is up already with other settings.
     """
-    with _alone(home), reserved_ports() as ports:
+    with _alone(home), reserved_ports(_ports_before(home)) as ports:
         processes = Processes(home)
         installation = _settle(processes, _wanted(home, stream, pool, ports, s3, database))
         for service in services(installation):
@@ -86,7 +86,7 @@ def _asynchronous(database: str | None) -> str | None:
 
 
 def _settle(processes: Processes, wanted: Installation) -> Installation:
-    """The settings to go by: those of what runs already, else the wanted ones with the secrets and ports of before."""
+    """The settings to go by: those of what runs already, else the wanted ones with the secrets of before."""
     file = processes.home / SETTINGS
     if file.exists():
         before = Installation(**json.loads(file.read_text()))
@@ -98,6 +98,12 @@ def _settle(processes: Processes, wanted: Installation) -> Installation:
     file.touch(mode=0o600)
     file.write_text(json.dumps(dataclasses.asdict(wanted), indent=2))
     return wanted
+
+
+def _ports_before(home: Path) -> dict[str, int]:
+    """The ports that the installation had when it was last up: a shell that talks to it finds it again."""
+    file = home / SETTINGS
+    return dict(json.loads(file.read_text())["ports"]) if file.exists() else {}
 
 
 def _require_same(before: Installation, wanted: Installation) -> None:

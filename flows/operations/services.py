@@ -95,14 +95,14 @@ class Installation:
 
 
 @contextlib.contextmanager
-def reserved_ports() -> Iterator[dict[str, int]]:
-    """The usual port of each service, or another one where somebody listens on that or is about to.
+def reserved_ports(before: Mapping[str, int] | None = None) -> Iterator[dict[str, int]]:
+    """The port of each service that it had before, or the usual one; another where somebody listens or is about to.
 
     Until the block ends, by when our services should listen, no other `up` on this machine is given one of them: each
     is held as a name of the kernel's that only one process can have and that goes with the process.
     """
     with contextlib.ExitStack() as held:
-        yield {name: _reserve(port, held) for name, port in PORTS.items()}
+        yield {name: _reserve(port, held) for name, port in (PORTS | dict(before or {})).items()}
 
 
 def services(installation: Installation) -> list[Service]:
@@ -187,6 +187,7 @@ def _hold(port: int, held: contextlib.ExitStack) -> bool:
 
 def _free(port: int) -> bool:
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that just ended are nobody's
         try:
             probe.bind((HOST, port))
         except OSError:

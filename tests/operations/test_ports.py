@@ -2,6 +2,8 @@
 
 import socket
 
+import pytest
+
 from flows.operations import services
 from flows.operations.services import HOST, PORTS, reserved_ports
 
@@ -19,3 +21,16 @@ def test_one_that_is_listened_on_is_not_given(monkeypatch):
         monkeypatch.setattr(services, "PORTS", {"server": busy.getsockname()[1]})
         with reserved_ports() as ports:
             assert ports["server"] != busy.getsockname()[1]
+
+
+def test_a_server_finds_its_port_again_although_its_last_connections_still_fade(monkeypatch):
+    with socket.create_server((HOST, 0)) as server, socket.create_connection(server.getsockname()) as client:
+        port = server.getsockname()[1]
+        accepted, _ = server.accept()
+        accepted.close()  # who closes first keeps the connection for a minute, after both have ended
+        client.recv(1)
+    with socket.socket() as probe, pytest.raises(OSError, match="in use"):
+        probe.bind((HOST, port))
+    with reserved_ports({"server": port}) as ports:
+        assert ports["server"] == port
+        assert ports.keys() == PORTS.keys()
