@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from apd.errors import CorruptObject
-from apd.store.formats import digest_of
-from apd.store.objects import Objects
+from apd.store.formats import RESTORE, digest_of
+from apd.store.objects import Listed, Objects
 
 PARALLEL = 8
 """Requests of one process at a time."""
@@ -36,6 +36,12 @@ def key_of(digest: str) -> str:
     return f"blobs/{digest[:2]}/{digest}"
 
 
+def is_blob(key: str) -> bool:
+    """Whether such an object can only be a blob."""
+    digest = key.rsplit("/", 1)[-1]
+    return len(digest) == 64 and key == key_of(digest)
+
+
 class Blobs:
     """Reads and writes blobs, each checked against its name."""
 
@@ -54,13 +60,18 @@ class Blobs:
         found = digest_of(data)
         if found != digest:
             raise CorruptObject(
-                f"{self.where(digest)} has changed since it was written: its {len(data)} bytes have SHA-256 {found}"
+                f"{self.where(digest)} has changed since it was written: its {len(data)} bytes have SHA-256 {found}; "
+                f"{RESTORE}"
             )
         return data
 
     def delete(self, digest: str) -> None:
         """Remove the blob if it is there."""
         self._objects.delete(key_of(digest))
+
+    def stored(self) -> dict[str, Listed]:
+        """All blobs by digest, from one listing; what else people keep beside them is not ours."""
+        return {listed.key[-64:]: listed for listed in self._objects.list("blobs/") if is_blob(listed.key)}
 
     def where(self, digest: str) -> str:
         """The blob's full name, for people."""

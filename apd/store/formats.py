@@ -59,6 +59,8 @@ SCHEMA = 1
 
 NO_DIGEST = "0" * 64
 
+RESTORE = "restore it from a copy of the stream; `apd verify` names all that is damaged"
+
 
 def digest_of(data: bytes) -> str:
     """Hexadecimal SHA-256."""
@@ -87,10 +89,12 @@ def decode_document(kind: str, data: bytes, where: str) -> JSON:
         body, found, schema = content["body"], content["kind"], content["schema"]
         intact = digest_of(compact(content)) == claimed and compact(content | {"sha256": claimed}) == data
     except (ValueError, KeyError, TypeError, AttributeError, StateError) as error:
-        raise CorruptObject(f"{where} is not a document of this store: {error!r}") from None
+        raise CorruptObject(
+            f"{where}, {len(data)} bytes, is not a document of this store ({type(error).__name__}: {error}); {RESTORE}"
+        ) from None
     if not intact:
         raise CorruptObject(
-            f"{where} does not match its own SHA-256 {claimed}: its bytes have changed since it was written"
+            f"{where} does not match its own SHA-256 {claimed}: its bytes have changed since it was written; {RESTORE}"
         )
     if found != kind:
         raise CorruptObject(f"{where} holds a {found!r} document where a {kind!r} is expected")
@@ -127,7 +131,7 @@ def decode_snapshot(data: bytes, where: str) -> tuple[dict[str, torch.Tensor], d
     claimed = str(described["sha256"])
     if digest_of(_with_digest(data, claimed, NO_DIGEST)) != claimed:
         raise CorruptObject(
-            f"{where} does not match its own SHA-256 {claimed}: its bytes have changed since it was written"
+            f"{where} does not match its own SHA-256 {claimed}: its bytes have changed since it was written; {RESTORE}"
         )
     check_schema(described["schema"], where)
     return _load(data, where), described["values"]

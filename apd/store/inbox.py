@@ -143,7 +143,14 @@ class Inbox:
     def rejected(self) -> dict[str, str]:
         """Reasons by folder."""
         keys = [item.key for item in self._objects.list("rejected/") if item.key.endswith("/reason.json")]
-        return {key.split("/")[1]: json.loads(self._objects.read(key))["reason"] for key in keys}
+        return {key.split("/")[1]: self._reason(key) for key in keys}
+
+    def _reason(self, key: str) -> str:
+        """For people, who may have written it."""
+        try:
+            return str(json.loads(self._objects.read(key))["reason"])
+        except (ValueError, TypeError, KeyError):
+            return f"{self._objects.where(key)} gives no reason that can be read"
 
     def waiting(self) -> list[Registration]:
         """Accepted tasks that no version has settled and no gate has refused, in order of arrival."""

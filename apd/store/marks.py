@@ -11,7 +11,7 @@ wants an old version and a garbage collection that wants to remove it, at least 
 from apd.errors import ApdError, NotFound, UnknownTask
 from apd.store.formats import JSON, decode_document, encode_document
 from apd.store.manifest import TaskEntry, now
-from apd.store.objects import Objects, fetch_if_there
+from apd.store.objects import Objects, fetch_if_there, numbered
 
 
 def collected_key(number: int) -> str:
@@ -66,8 +66,7 @@ class Marks:
 
     def collected(self) -> dict[int, float]:
         """All such versions, and when they were marked, by the store's clock."""
-        found = self._objects.list("collected/")
-        return {int(listed.key.split("/")[1].removesuffix(".json")): listed.modified for listed in found}
+        return {number: listed.modified for number, listed in numbered(self._objects, "collected/").items()}
 
     def explain(self, error: NotFound, entry: TaskEntry, number: int) -> ApdError:
         """The error for a task of a version whose blobs are not there."""

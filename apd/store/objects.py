@@ -169,6 +169,18 @@ def stream_name(url: str) -> str:
     return normal_url(url).rsplit("/", 1)[-1]
 
 
+def number_in(area: str, key: str) -> int | None:
+    """12 of `<area>00000012.json`; None of any other key."""
+    name = key.removeprefix(area).removesuffix(".json")
+    return int(name) if name.isdecimal() and key == f"{area}{int(name):08d}.json" else None
+
+
+def numbered(objects: Objects, area: str) -> dict[int, Listed]:
+    """The numbered objects of an area; what else people keep there is not ours."""
+    listing = ((number_in(area, listed.key), listed) for listed in objects.list(area))
+    return {number: listed for number, listed in listing if number is not None}
+
+
 def fetch_if_there(objects: Objects, key: str) -> bytes | None:
     """The object, or None when there is none."""
     try:

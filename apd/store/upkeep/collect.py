@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from apd.errors import ConfigError
 from apd.store.attempts import decode_base, decode_candidate
 from apd.store.blobs import in_parallel
-from apd.store.history import version_key
 from apd.store.manifest import Version
-from apd.store.objects import Listed, fetch_if_there
+from apd.store.objects import Listed, fetch_if_there, numbered
 from apd.store.stream import Stream
 from apd.store.upkeep.reach import Reach
 
@@ -77,12 +76,12 @@ def collect(stream: Stream, *, keep: int = 10, grace: float = DAY) -> Plan:
 
 
 def _kept(stream: Stream, versions: Sequence[Version], keep: int, before: float) -> set[int]:
-    written = {listed.key: listed.modified for listed in stream.objects.list("versions/")}
+    written = {number: listed.modified for number, listed in numbered(stream.objects, "versions/").items()}
     newest = {version.number for version in versions[-keep:]}
     recent = {
         version.number
         for version in versions
-        if written.get(version_key(version.number + 1), before) >= before  # one that is not listed yet is recent
+        if written.get(version.number + 1, before) >= before  # one that is not listed yet is recent
     }
     return newest | recent | _bases(stream)
 
@@ -120,14 +119,13 @@ def _unneeded(
         if not versions[-1].is_settled(candidate.arrival):
             needed |= reach.of_candidate(candidate)
     digests = {reference.digest for reference in needed}
-    for listed in stream.objects.list("blobs/"):
-        if listed.key.rsplit("/", 1)[-1] not in digests and listed.modified < before:
+    for digest, listed in stream.blobs.stored().items():
+        if digest not in digests and listed.modified < before:
             yield listed
 
 
 def _others(stream: Stream, head: Version, before: float) -> Iterator[str]:
-    for area in ("probes/", "pins/", "attempts/"):
-        for listed in stream.objects.list(area):
-            done = area != "attempts/" or head.has(listed.key.split("/")[1])
-            if done and listed.modified < before:
-                yield listed.key
+    attempts = [item for item in stream.objects.list("attempts/") if head.has(item.key.split("/")[1])]
+    for listed in [*stream.objects.list("probes/"), *numbered(stream.objects, "pins/").values(), *attempts]:
+        if listed.modified < before:
+            yield listed.key

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from apd.store.attempts import is_of_a_task
+from apd.store.blobs import is_blob
 from apd.store.stream import Stream
 from apd.store.upkeep.reach import Reach, Reference
 
@@ -27,7 +28,7 @@ class Usage:
 def usage(stream: Stream) -> Usage:
     """Measure everything below the stream's URL."""
     sizes = {listed.key: listed.size for listed in stream.objects.list("")}
-    blobs = {key.rsplit("/", 1)[-1]: size for key, size in sizes.items() if key.startswith("blobs/")}
+    blobs = {key[-64:]: size for key, size in sizes.items() if is_blob(key)}
     by_kind: Counter[str] = Counter()
     by_task: Counter[str] = Counter()
     by_version: dict[int, int] = {}
@@ -43,10 +44,10 @@ def usage(stream: Stream) -> Usage:
     by_kind["unneeded"] = sum(size for digest, size in blobs.items() if digest not in seen)
     for key, size in sizes.items():
         area, _, rest = key.partition("/")
-        if area != "blobs":
+        if not is_blob(key):
             by_kind[area] += size
-        owner = rest.split("/")[0]
-        if area == "tasks" or (area == "attempts" and is_of_a_task(owner)):
+        owner, inside, _ = rest.partition("/")
+        if inside and (area == "tasks" or (area == "attempts" and is_of_a_task(owner))):
             by_task[owner] += size
     del by_task[""]
     parameters = sum(blobs.get(reference.digest, 0) for reference in current)

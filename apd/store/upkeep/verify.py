@@ -7,13 +7,13 @@ from typing import Any
 from apd.errors import ApdError
 from apd.state import Clustering
 from apd.store.attempts import decode_base, decode_candidate
-from apd.store.blobs import in_parallel, key_of
+from apd.store.blobs import in_parallel, is_blob, key_of
 from apd.store.failures import decode_failures
 from apd.store.formats import decode_document, decode_snapshot
 from apd.store.history import HINT
 from apd.store.inbox import measure
 from apd.store.manifest import TaskEntry, Version
-from apd.store.objects import fetch_if_there
+from apd.store.objects import fetch_if_there, number_in, numbered
 from apd.store.stream import Stream
 from apd.store.upkeep.reach import Reach, Reference
 
@@ -83,10 +83,11 @@ class _Check:
         self._forgotten: set[int] = set()
 
     def run(self, data: bool) -> Verification:
-        sizes = {item.key.rsplit("/", 1)[-1]: item.size for item in self._stream.objects.list("blobs/")}
+        sizes = {digest: listed.size for digest, listed in self._stream.blobs.stored().items()}
+        self._strangers("blobs/", is_blob)
         self._collected = self._stream.marks.collected()
         versions = self._versions()
-        self._try(self._hint, len(versions) - 1)
+        self._try(self._hint)
         arrivals = self._arrivals(versions, data)
         documents = sum(self._documents(area, kind) for area, kind in DOCUMENTS.items())
         self._attempts()
@@ -113,23 +114,31 @@ class _Check:
         if not holds:
             self._problems.append(problem)
 
-    def _whole(self, area: str, first: int, numbers: list[int]) -> None:
-        missing = sorted(set(range(first, max(numbers, default=first) + 1)) - set(numbers))
-        self._demand(not missing, f"{self._stream.url}/{area} lacks {missing}")
+    def _numbers(self, area: str, first: int) -> list[int]:
+        """Those in use in an area of numbered documents, which lacks none."""
+        found = numbered(self._stream.objects, area)
+        self._strangers(area, lambda key: number_in(area, key) is not None)
+        missing = sorted(set(range(first, max(found, default=first) + 1)) - set(found))
+        self._demand(not missing, f"{self._stream.objects.where(area)} lacks {missing}")
+        return sorted(found)
 
-    def _hint(self, newest: int) -> None:
+    def _strangers(self, area: str, is_ours: Callable[[str], bool]) -> None:
+        for listed in self._stream.objects.list(area):
+            where = self._stream.objects.where(listed.key)
+            self._demand(is_ours(listed.key), f"{where} is not the stream's, which leaves it alone; move it elsewhere")
+
+    def _hint(self) -> None:
         objects = self._stream.objects
         data = fetch_if_there(objects, HINT)
         if data is not None:
+            newest = max(numbered(objects, "versions/"), default=0)
             number = decode_document("head", data, objects.where(HINT))["number"]
             self._demand(number <= newest, f"{HINT} names version {number} but the newest that is there is {newest}")
 
     def _versions(self) -> list[Version]:
         """Every version that can be read, each checked with all it needs."""
-        numbers = _numbers(self._stream, "versions/")
-        self._whole("versions", 0, numbers)
         found: list[Version] = []
-        for number in numbers:
+        for number in self._numbers("versions/", 0):
             self._try(self._version, number, found)
         reach = Reach(self._stream)
         for version in found:
@@ -182,8 +191,7 @@ class _Check:
             self._stream.blobs.read(digest)
 
     def _arrivals(self, versions: Sequence[Version], data: bool) -> int:
-        numbers = _numbers(self._stream, "arrivals/")
-        self._whole("arrivals", 1, numbers)
+        numbers = self._numbers("arrivals/", 1)
         settled = max([versions[-1].watermark, *versions[-1].settled]) if versions else 0
         self._demand(settled <= len(numbers), f"arrival {settled} is settled but there are {len(numbers)} arrivals")
         self._forgotten |= {version.details["arrival"] for version in versions if version.kind == "forget"}
@@ -224,12 +232,3 @@ class _Check:
     def _attempt(self, key: str) -> None:
         decode = ATTEMPTS.get(key.rsplit("/", 1)[-1], decode_snapshot)
         decode(self._stream.objects.read(key), self._stream.objects.where(key))
-
-
-def _names(stream: Stream, area: str) -> list[str]:
-    """What the documents of an area are called."""
-    return [listed.key.removeprefix(area).removesuffix(".json") for listed in stream.objects.list(area)]
-
-
-def _numbers(stream: Stream, area: str) -> list[int]:
-    return sorted(int(name) for name in _names(stream, area))
