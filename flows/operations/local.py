@@ -32,7 +32,7 @@ def up(
     s3: bool = False,
     database: str | None = None,
 ) -> Installation:
-    """Start what does not run yet; `prepare` makes pool, deployments and automations before the worker starts.
+    """Start what does not run yet: all at once, then the worker, before which `prepare` makes what it is to work on.
 
     stream: URL; by default one in the installation's own folder or, with `s3`, bucket. database: URL of a PostgreSQL
     database for Prefect. Raises ConfigError when it is up already with other settings.
@@ -40,12 +40,16 @@ def up(
     with _alone(home), reserved_ports(_ports_before(home)) as ports:
         processes = Processes(home)
         installation = _settle(processes, _wanted(home, stream, pool, ports, s3, database))
-        for service in services(installation):
-            if service.name == "worker" and not processes.running("worker"):
-                prepare(installation)
-            processes.start(service)
-            if service.name == "s3":
-                make_bucket(f"s3://{BUCKET}", storage_options=_s3_options(installation))
+        *first, worker = services(installation)
+        for service in first:
+            processes.launch(service)
+        for service in first:
+            processes.wait(service)
+        if installation.s3:
+            make_bucket(f"s3://{BUCKET}", storage_options=_s3_options(installation))
+        if not processes.running(worker.name):
+            prepare(installation)
+        processes.start(worker)
         return installation
 
 

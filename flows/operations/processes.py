@@ -70,13 +70,31 @@ class Processes:
         self._token = _token(home)
 
     def start(self, service: Service) -> bool:
-        """Start it and wait until it answers; False when it ran already. What a crash left of it is ended first."""
-        running = self.running(service.name)
-        if not running:
-            self.stop(service.name)
-            self._launch(service)
-        self._wait(service)
-        return not running
+        """Start it and wait until it answers; False when it ran already."""
+        started = self.launch(service)
+        self.wait(service)
+        return started
+
+    def launch(self, service: Service) -> bool:
+        """Start it; False when it ran already. What a crash left of it is ended first."""
+        if self.running(service.name):
+            return False
+        self.stop(service.name)
+        self._launch(service)
+        return True
+
+    def wait(self, service: Service) -> None:
+        """Wait until it answers. Raises ApdError with the end of its log when it ended, or has not for its patience."""
+        deadline = time.monotonic() + service.patience
+        while not service.ready():
+            if not self.running(service.name):
+                raise ApdError(f"the {service.name} ended instead of answering; {self._last_words(service.name)}")
+            if time.monotonic() > deadline:
+                raise ApdError(
+                    f"the {service.name} has not answered for {service.patience:.0f} s; "
+                    f"{self._last_words(service.name)}"
+                )
+            time.sleep(0.2)
 
     def running(self, name: str) -> bool:
         """Whether the service itself is alive, not only something that it had started."""
@@ -122,18 +140,6 @@ class Processes:
             )
         process.returncode = 0  # it outlives us, which Popen would warn of
         self._file(service.name).write_text(str(process.pid))
-
-    def _wait(self, service: Service) -> None:
-        deadline = time.monotonic() + service.patience
-        while not service.ready():
-            if not self.running(service.name):
-                raise ApdError(f"the {service.name} ended instead of answering; {self._last_words(service.name)}")
-            if time.monotonic() > deadline:
-                raise ApdError(
-                    f"the {service.name} has not answered for {service.patience:.0f} s; "
-                    f"{self._last_words(service.name)}"
-                )
-            time.sleep(0.2)
 
     def _last_words(self, name: str) -> str:
         lines = self.log(name).read_text(errors="replace").splitlines()[-5:]

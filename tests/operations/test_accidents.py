@@ -3,16 +3,20 @@
 import json
 import signal
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from installation import config, submit, wait_until
+from installation import command_of, config, submit, wait_until
 
 from apd.config import NetworkConfig
 from apd.store import Stream
 from apd.store.upkeep import verify
 
 pytestmark = pytest.mark.operations
+
+SILENCE = 35.0
+"""Seconds after which the test takes a run for dead that sends a heartbeat every 30."""
 
 OUTAGE = 15.0
 """Seconds for which the server does not answer: longer than the first retries of Prefect's client."""
@@ -68,6 +72,49 @@ def test_a_cancelled_run_frees_its_actor_and_the_next_goes_on_where_it_was(insta
     again = installed.start("run/scheduled", stream=held.url)
     assert installed.finished(again) == "Completed"
     assert "epoch 1/" not in installed.logs(again)
+    assert_learned_once(held, tasks[0].name)
+
+
+def last_heartbeat(installed, run: str) -> datetime:
+    """Return when a run was last heard of."""
+    resource = {"id": [f"prefect.flow-run.{run}"]}
+    found = installed.api("POST", "/events/filter", {"filter": {"resource": resource}})["events"]
+    return max(datetime.fromisoformat(one["occurred"]) for one in found)
+
+
+def test_the_machine_dies_and_the_first_run_after_it_ends_what_was_running(
+    installed, held, stream, gate, training, tasks
+):
+    """Nobody is left to report it: a run on any stream finds out by the missing heartbeats and has the task learned."""
+    for service in ("worker", "ray", "server"):
+        for one in installed.processes.members(service):
+            one.send(signal.SIGKILL)
+    gate.touch()
+    installed.apd("up", "--stream", installed.environment["APD_STREAM"])
+    assert installed.state(training) == "Running"
+    wait_until(lambda: (datetime.now(UTC) - last_heartbeat(installed, training)).total_seconds() > SILENCE)
+    finder = installed.start("run/scheduled", {"APD_SILENCE": str(SILENCE)}, stream=stream.url)
+    assert installed.finished(finder) == "Completed"
+    assert installed.state(training) == "Crashed"
+    assert "no sign of life" in installed.run_of(training)["state"]["message"]
+    assert "Running" not in steps_of(installed, training).values()
+    again = wait_until(lambda: [one for one in installed.of_stream(held) if one["id"] != training], 60)[0]["id"]
+    assert installed.finished(again) == "Completed"
+    assert "epoch 1/" not in installed.logs(again)
+    assert_learned_once(held, tasks[0].name)
+
+
+def test_a_run_outlives_its_worker(installed, held, gate, training, tasks):
+    [worker] = [one for one in installed.processes.members("worker") if "worker\0start" in command_of(one.pid)]
+    worker.send(signal.SIGKILL)
+    wait_until(lambda: not worker.alive)
+    gate.touch()
+    assert installed.finished(training) == "Completed"
+    assert_learned_once(held, tasks[0].name)
+    installed.apd("up", "--stream", installed.environment["APD_STREAM"])
+    assert installed.state(training) == "Completed"
+    nothing = installed.start("run/scheduled", stream=held.url)
+    assert installed.finished(nothing) == "Completed"
     assert_learned_once(held, tasks[0].name)
 
 

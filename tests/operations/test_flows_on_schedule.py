@@ -69,6 +69,16 @@ def test_schedules_are_there_and_one_of_each_deployment_is_active(installed):
     assert [one["schedule"]["cron"] for one in at_rest] == ["*/10 6-20 * * 1-5"]
 
 
+def test_no_run_depends_on_a_lease(installed):
+    """Prefect ends a run that cannot renew the lease which a concurrency limit gave it; so there is no limit."""
+    pool = installed.api("GET", f"/work_pools/{installed.environment['APD_WORK_POOL']}")
+    assert pool["concurrency_limit"] is None
+    for name in DEPLOYMENTS:
+        deployment = installed.deployment(name)
+        assert (deployment["concurrency_limit"], deployment["global_concurrency_limit"]) == (None, None), name
+    assert installed.api("POST", "/v2/concurrency_limits/filter", {}) == []
+
+
 def test_setup_again_changes_nothing(installed):
     def automations():
         return {(one["name"], one["enabled"]) for one in installed.api("POST", "/automations/filter", {})}
