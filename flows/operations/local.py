@@ -17,8 +17,8 @@ from apd.store import Stream, make_bucket, normal_url
 from flows.operations.processes import Processes
 from flows.operations.services import BUCKET, Installation, reserved_ports, services
 
-NAMES = ("worker", "ray", "server", "s3")
-"""The services in the order in which they are ended: a worker without its server would not end in order."""
+OTHERS = ("ray", "server", "s3")
+"""The services beside the worker."""
 
 SETTINGS = "installation.json"
 
@@ -59,7 +59,7 @@ def down(home: Path) -> list[str]:
         return []
     with _alone(home):
         processes = Processes(home)
-        return [name for name in NAMES if processes.stop(name)]
+        return processes.stop("worker") + processes.stop(*OTHERS)  # a worker without its server would not end in order
 
 
 def has_stream(installation: Installation) -> bool:
@@ -94,7 +94,7 @@ def _settle(processes: Processes, wanted: Installation) -> Installation:
     file = processes.home / SETTINGS
     if file.exists():
         before = Installation(**json.loads(file.read_text()))
-        if any(processes.running(name) for name in NAMES):
+        if any(processes.running(name) for name in ("worker", *OTHERS)):
             _require_same(before, wanted)
             return before
         ports = {**wanted.ports, "s3": before.ports["s3"]}  # the S3 server keeps the port it was made with

@@ -100,14 +100,19 @@ class Processes:
         """Whether the service itself is alive, not only something that it had started."""
         return self._leader(name) in self._marked(name)
 
-    def stop(self, name: str) -> bool:
-        """End it, then all that it has started: asked first, forced after a while. False when nothing was alive."""
-        found = self.members(name)
-        leader = self._leader(name)
-        _end([one for one in found if one.pid == leader])
-        _end({*found, *self.members(name)})
-        self._file(name).unlink(missing_ok=True)
-        return bool(found)
+    def stop(self, *names: str) -> list[str]:
+        """End these services together, then all that they have started: asked first, forced after a while.
+
+        Returns the names of those of which something was alive.
+        """
+        found = {name: self.members(name) for name in names}
+        leaders = [self._leader(name) for name in names]
+        everyone = [one for members in found.values() for one in members]
+        _end([one for one in everyone if one.pid in leaders])
+        _end({*everyone, *(one for name in names for one in self.members(name))})
+        for name in names:
+            self._file(name).unlink(missing_ok=True)
+        return [name for name in names if found[name]]
 
     def members(self, name: str) -> list[Process]:
         """Every living process of the service: those that carry its mark, and whoever is in a session with one of them.

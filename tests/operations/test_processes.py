@@ -41,6 +41,22 @@ def test_starts_once_and_ends(started, tmp_path):
     assert not started.stop("server")
 
 
+def test_services_that_are_ended_together_do_not_wait_for_each_other(started, tmp_path):
+    """The first ends in order only when the second has been asked to end."""
+    asked, ended, armed = (tmp_path / name for name in ("asked", "ended", "armed"))
+    answers = {
+        "server": f"until [ -e {asked} ]; do sleep 0.05; done; touch {ended}",
+        "other": f"touch {asked}",
+    }
+    for name, answer in answers.items():
+        script = f"trap '{answer}; exit 0' TERM; touch {armed}-{name}; while :; do sleep 0.05; done"
+        started.start(service(tmp_path, script, name=name))
+        while not Path(f"{armed}-{name}").exists():
+            time.sleep(0.02)
+    assert started.stop("server", "absent", "other") == ["server", "other"]
+    assert ended.exists()
+
+
 def test_ends_children_that_left_its_session_or_hide_their_environment(started, tmp_path):
     started.start(service(tmp_path, "setsid sleep 61 & env -i sleep 62 & wait"))
     while len(started.members("server")) < 3:
