@@ -1,4 +1,8 @@
-"""Adam over named tensors, as one call of torch's fused kernel per step.
+"""Adam with decoupled weight decay (AdamW) over named tensors, as one call of torch's fused kernel per step.
+
+A decay that joins the gradient before Adam divides by its size pulls elements the loss never touches to zero at full
+speed: the first task would leave a sigma with dead units, which no later task can wake (Omniglot-rotation, tasks 2 to 7
+at 1 % of P: 0.675 of the validation samples right with such a decay, 0.700 without). Decoupled, it shrinks all alike.
 
 The kernel is called directly because `torch.optim` imports torch's compiler with the first optimiser, which costs every
 process that trains seconds.
@@ -22,7 +26,7 @@ class Group:
     tensors: Mapping[str, Tensor]
     """Leaves, moved in place."""
     weight_decay: float = 0.0
-    """Adds weight_decay/2 |x|^2 to the loss: its gradient joins the loss's before the moments are taken."""
+    """Every step also multiplies x by 1 - step size * weight_decay (Loshchilov and Hutter, 2019)."""
 
 
 class Adam:
@@ -53,7 +57,7 @@ class Adam:
         self._count += 1
         for group, rate in zip(self._groups, rates, strict=True):
             names = list(group.tensors)
-            torch._fused_adam_(
+            torch._fused_adamw_(
                 [group.tensors[name] for name in names],
                 [gradients[name].contiguous() for name in names],  # the kernel reads memory in order, strides aside
                 [self._first[name] for name in names],

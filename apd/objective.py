@@ -5,7 +5,6 @@
         cross-entropy(theta_t; D_t)                              mean over the task's samples
       + l1 |tau_t|_1                                             what the new task stores
       + l1 sum_{i<t} |M_i * (sigma - sigma_old)|_1               what moving sigma adds to the earlier tasks' taus
-      + weight_decay/2 (|delta|^2 + |v_t|^2)                     first task: |sigma|^2 in place of |delta|^2
 
     theta_t = sigma * M_t + tau_t
     delta   = (sigma - sigma_old) * M_t + tau_t                  how far theta_t is from the masked sigma it came to
@@ -20,10 +19,12 @@ sigma alone costs l1 * W/M_t per unit of delta (W = sum_{i<t} M_i), tau alone co
 cheaper one carries the whole element, and what is left is one weighted l1 problem in delta:
 
         cross-entropy(sigma_old * M_t + delta; D_t) + l1 |min(1, W/M_t) * delta|_1
-      + weight_decay/2 (|delta|^2 + |v_t|^2)
 
 One tensor to optimise instead of two, and a step whose cost does not depend on t. Under a budget the price is counted
 in stored non-zeros, t - 1 against 1: tau carries everything from the third task on; at the tie (t = 2) l1 decides.
+
+The paper adds weight_decay/2 (|tau_t|^2 + |v_t|^2), and |sigma|^2 for the first task. Here the same tensors (tau_t as
+delta) decay beside the objective, by the optimiser; `apd.adam` says why.
 """
 
 import torch
@@ -43,18 +44,12 @@ def carrier_cost(pull: Tensor, mask: Tensor) -> Tensor:
 
 
 def penalty(delta: Tensors, mask_logits: Tensors, pull: Tensors, config: LearningConfig) -> Tensor:
-    """All terms but the cross-entropy, after elimination of sigma; a scalar that autograd can differentiate.
+    """The l1 term, after elimination of sigma; a scalar that autograd can differentiate.
 
-    delta: tau_t as it is trained (first task: sigma). pull: W per parameter; where it is absent sigma cannot carry.
+    delta: tau_t as it is trained. pull: W per parameter; where it is absent sigma cannot carry.
     """
-    total = torch.zeros((), device=next(iter(delta.values())).device)
-    for name, value in delta.items():
-        total = total + config.weight_decay / 2 * (value.square().sum() + mask_logits[name].square().sum())
-        if config.sparsity:
-            total = (
-                total + config.sparsity * (delta_price(value, mask_logits[name], pull.get(name)) * value).abs().sum()
-            )
-    return total
+    prices = {name: delta_price(value, mask_logits[name], pull.get(name)) for name, value in delta.items()}
+    return config.sparsity * torch.stack([(prices[name] * delta[name]).abs().sum() for name in delta]).sum()
 
 
 def delta_price(delta: Tensor, mask_logits: Tensor, pull: Tensor | None) -> Tensor:

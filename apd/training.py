@@ -128,10 +128,10 @@ class Fit(Loop):
     def _end_epoch(self) -> tuple[float, float]:
         if self._schedule and self._schedule.first <= self._epoch <= self._schedule.last:
             self._prune(int(self._schedule.density(self._epoch) * self._size))
-        pull = self._pull if self._base else {}
-        terms = float(penalty(self._shared, self._logits, pull, self.config))
-        non_zeros = sum(int(tau.count_nonzero()) for tau in self._shared.values()) if self._base else 0
-        return terms, non_zeros / self._size
+        if not self._base:
+            return 0.0, 0.0
+        terms = float(penalty(self._shared, self._logits, self._pull, self.config)) if self.config.sparsity else 0.0
+        return terms, sum(int(tau.count_nonzero()) for tau in self._shared.values()) / self._size
 
     def _prune(self, count: int) -> None:
         moments = {key: self._adam.second_moment(f"shared/{key}") for key in self._shared}

@@ -28,7 +28,7 @@ def documented(step: Tensor, tau: Tensor, mask: Tensor, pull: Tensor, l1: float)
 @given(seeds, seeds, st.floats(0, 3))
 def test_no_split_between_sigma_and_tau_is_cheaper_than_the_eliminated_penalty(seed, other, size):
     delta, mask, pull = draw(seed, *SHAPE), torch.sigmoid(draw(seed + 1, 4)), 3 * torch.rand(4, dtype=torch.float64)
-    config = LearningConfig(sparsity=0.7, weight_decay=0.0)
+    config = LearningConfig(sparsity=0.7)
     logits = torch.logit(mask)
     eliminated = penalty({"w": delta}, {"w": logits}, {"w": pull}, config)
     step = size * draw(other, *SHAPE)
@@ -53,15 +53,15 @@ def test_gradient_of_the_price_is_autograds(seed):
     pull = draw(seed + 2, 4).abs()
     mask = torch.sigmoid(logits.detach())
     assume(bool(((pull - mask).abs() > 1e-6).all()))
-    config = LearningConfig(sparsity=0.3, weight_decay=0.0)
+    config = LearningConfig(sparsity=0.3)
     (expected,) = torch.autograd.grad(penalty({"w": delta}, {"w": logits}, {"w": pull}, config), logits)
     torch.testing.assert_close(price_gradient(delta, mask, pull, 0.3), expected)
 
 
 def test_where_sigma_is_held_tau_pays_the_full_price():
     delta, logits = {"w": torch.ones(2, 3)}, {"w": torch.zeros(2)}
-    config = LearningConfig(sparsity=0.5, weight_decay=0.2)
-    assert float(penalty(delta, logits, {}, config)) == pytest.approx(0.5 * 6 + 0.1 * 6)
+    config = LearningConfig(sparsity=0.5)
+    assert float(penalty(delta, logits, {}, config)) == pytest.approx(0.5 * 6)
 
 
 def test_the_price_never_exceeds_taus_own():

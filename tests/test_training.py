@@ -135,7 +135,7 @@ def test_training_reaches_a_minimum_of_the_documented_objective(second):
         learning_rate_decay=0.992,
         capacity_per_task=None,
         sparsity=0.01,
-        weight_decay=0.01,
+        weight_decay=0.0,
         mask_start=1.0,
         variant="apd1",
     )
@@ -201,6 +201,20 @@ def test_a_run_resumed_after_any_epoch_gives_the_same_bits(stop, network, tmp_pa
     assert_same_bits(bits(resumed.result()), bits(expected))
     assert resumed.result().best_epoch == expected.best_epoch
     assert resumed.result().validation_accuracy == expected.validation_accuracy
+
+
+def test_what_the_first_task_never_uses_is_there_for_later_ones():
+    """A decay that Adam rescales would drive weights of silent inputs to zero, and so whole units."""
+    samples = toys.data(1)
+    for split in (samples.train, samples.validation, samples.test):
+        split.inputs[:, 0] = 0.0
+    config = dataclasses.replace(CONFIG, weight_decay=0.1)
+    initial = toys.network().initial(toys.CLASSES, config.seed)["0.weight"]
+    learned, left = finish(fit(samples, FIRST, config)), 1.0
+    for epoch in range(learned.best_epoch):
+        rate = config.learning_rate * config.learning_rate_decay**epoch
+        left *= (1 - rate * config.weight_decay) ** 3  # steps of an epoch
+    torch.testing.assert_close(learned.task.sigma["0.weight"][:, 0], initial[:, 0] * left)
 
 
 def test_a_first_task_resumes_too():

@@ -23,7 +23,7 @@ Precision = Literal["float32", "bfloat16"]
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "digits": {
         "network": {"name": "mlp", "arguments": {"hidden": [512, 256]}},
-        "learning": {"epochs": 30, "batch_size": 32, "learning_rate": 1e-2},
+        "learning": {"epochs": 30, "batch_size": 32, "learning_rate": 1e-2, "weight_decay": 1.0},
         "consolidation": {"tolerance": 0.1},
     },
     "omniglot-rotation": {"network": {"name": "lenet", "arguments": {"widths": [64, 128, 2500, 1500]}}},
