@@ -79,19 +79,17 @@ def _under_way(client: SyncPrefectClient, **only: Any) -> list[FlowRun]:
 
 
 def _end(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Give the run, its steps and the runs in it a final state; False when it came to one by itself meanwhile."""
+    """Give the runs in it, its steps and last the run itself a final state; False when it came to one meanwhile."""
     why = f"no sign of life for {silence().total_seconds():g} s: its process or machine is gone"
     cancelled = run.state is not None and run.state.is_cancelling()
     final: State[Any] = Cancelled(message=why) if cancelled else Crashed(message=why)
-    if client.set_flow_run_state(run.id, final).status != SetStateStatus.ACCEPT:
-        return False
+    for child in _under_way(client, parent_flow_run_id={"any_": [run.id]}):
+        _end(client, child)
     within = FlowRunFilter.model_validate({"id": {"any_": [run.id]}})
     under_way = TaskRunFilter.model_validate({"state": UNDER_WAY})
     for step in client.read_task_runs(flow_run_filter=within, task_run_filter=under_way):
         client.set_task_run_state(step.id, final)
-    for child in _under_way(client, parent_flow_run_id={"any_": [run.id]}):
-        _end(client, child)
-    return True
+    return client.set_flow_run_state(run.id, final).status == SetStateStatus.ACCEPT
 
 
 def _left(ended: Iterable[FlowRun]) -> set[str]:
