@@ -23,7 +23,7 @@ from apd.actors import metrics
 from apd.benchmark import other_orders
 from apd.config import ResourceConfig
 from apd.data import validate_task
-from apd.errors import NoNode, StateError, TaskRejected, Unreachable, WorkerLost
+from apd.errors import ClusterError, NoNode, StateError, TaskRejected, Unreachable, WorkerLost
 from apd.report.page import html
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
 from apd.store.failures import LIMIT, Failures
@@ -40,6 +40,8 @@ HOUR = 3600.0
 """Seconds; a step that only talks to storage and Prefect, and takes longer, hangs."""
 
 PASSING = (Unreachable, WorkerLost, NoNode, ConnectionError, TimeoutError, httpx.TransportError)
+OUTSIDE = (*PASSING, ClusterError)
+"""What is no fault of a task's."""
 
 
 def passes(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

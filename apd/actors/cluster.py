@@ -16,7 +16,12 @@ from apd.actors.work import release_all
 from apd.errors import ClusterError
 from apd.store import is_local
 
-LOCAL = {"RAY_DEDUP_LOGS": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+LOCAL = {
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # A head that was ended together with us, by a signal to the whole group, does not come back: 60 s otherwise.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+}
 """Environment of a Ray that this process starts for itself; what the user has set stays."""
 
 

@@ -1,8 +1,8 @@
 """One task on several workers: Ray Train places them and has them meet, `apd.team` says what they tell each other.
 
-    caller <── Coordinator ──> Ray Train's controller ──> workers: a Trainer each, on its share of every batch
-                    ^                                        │
-                    └──── every epoch, then the result ──────┘  the worker of rank 0
+    caller <── Coordinator, with Ray Train's controller ──> workers: a Trainer each, on its share of every batch
+                    ^                                          │
+                    └───── every epoch, then the result ───────┘  the worker of rank 0
 
 Ray Train repeats nothing: what a worker fails with is raised to the caller, who owns the retries, and the next team
 goes on from the attempt that rank 0 left in the store. Ray Train's own checkpoints are not used. All that it starts is
@@ -20,6 +20,7 @@ from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from torch import distributed
 
 from apd.actors.resources import check_resources, requests
 from apd.actors.versions import versions
@@ -110,22 +111,20 @@ def _run_team(duty: Mapping[str, Any], resources: ResourceConfig, place: Placeme
     with tempfile.TemporaryDirectory(prefix="apd-team-") as scratch:
         kept = config.RunConfig(storage_path=scratch, failure_config=failures)
         settings = {"torch_config": backend, "scaling_config": scaling, "run_config": kept}
-        run = Run(_work, place, SETTINGS, train_loop_config=dict(duty), **settings)
+        run = Run(_work, place, train_loop_config=dict(duty), **settings)
         try:
             run.fit()
         except exceptions.WorkerGroupError as error:
             raise reason(error.worker_failures) from None
-        except (exceptions.TrainingFailedError, *LOST) as error:
+        except exceptions.TrainingFailedError as error:
             raise _no_team(error) from None
 
 
 def _work(duty: dict[str, Any]) -> None:
     """What each worker does, in a process of its own."""
-    from ray import train
-
-    trainer, place = Trainer(duty["url"]), train.get_context()
+    trainer = Trainer(duty["url"])
     trainer.expect(duty["versions"], duty["host"])
-    trainer.team = Team(place.get_world_rank(), place.get_world_size())
+    trainer.team = Team(distributed.get_rank(), distributed.get_world_size())
     for event in trainer.learn(duty["task"], duty["base"]):
         if trainer.team.leads:
             ray.get(duty["coordinator"].tell.remote(event))

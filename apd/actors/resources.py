@@ -3,13 +3,26 @@
 from typing import Any
 
 import ray
+from ray import exceptions
+from ray.experimental import internal_kv
 
 from apd.config import ResourceConfig
-from apd.errors import NoNode
+from apd.errors import ClusterError, NoNode
 
 
 def nodes() -> list[dict[str, Any]]:
-    """Ray's description of every node that is alive."""
+    """Ray's description of every node that is alive. Raises ClusterError when the head is not the one we connected to.
+
+    A head that is started anew knows nothing of those who were connected to the one before; `ray.nodes` would end this
+    process where it is told so.
+    """
+    try:
+        internal_kv._internal_kv_exists("apd")
+    except exceptions.AuthenticationError:
+        raise ClusterError(
+            "the Ray head was restarted while this process was connected to it, and knows neither its nodes nor its "
+            "actors any more; start again once the cluster's nodes are back: finished epochs are kept"
+        ) from None
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 

@@ -7,21 +7,23 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import ray
 import torch
 
 from apd.actors import metrics
 from apd.actors.versions import Versions, require_versions
 from apd.baselines import FineTuning, SeparateNetwork
-from apd.data import TaskData, load_task
+from apd.data import Samples, TaskData, load_task
+from apd.decomposition import bare_state
 from apd.errors import CorruptObject, StoreError
-from apd.loop import bare_accuracy
+from apd.loop import bare_accuracy, bare_hits
 from apd.metrics import most_frequent
 from apd.networks import Network, from_config
-from apd.state import Arrival
+from apd.state import Arrival, TaskState
 from apd.store import Candidate, Stream, TaskEntry
 from apd.store.records import theta_key
 from apd.team import ALONE
-from apd.training import Fit, Progress, accuracy
+from apd.training import Fit, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class Evaluation:
     theta_key: str
     validation_accuracy: float
     test_accuracy: float
+
+
+def has_gpu() -> bool:
+    """Whether Ray gave this process a GPU, or part of one. A process without sees all GPUs of its node nevertheless."""
+    return ray.is_initialized() and bool(ray.get_gpu_ids())
 
 
 COMPARISON = "_comparison"
@@ -64,8 +71,8 @@ class Worker:
 
     @property
     def device(self) -> str:
-        """Where it computes: on a GPU if the stream asks for one and this node's torch can use it."""
-        return "cuda" if self.stream.config.resources.num_gpus and torch.cuda.is_available() else "cpu"
+        """Where it computes: on the GPU that Ray gave to it, if this node's torch can use that."""
+        return "cuda" if has_gpu() and torch.cuda.is_available() else "cpu"
 
     def expect(self, versions: Versions, host: str) -> None:
         """Raise ClusterError unless this process runs the same versions as the driver on that host."""
@@ -82,11 +89,14 @@ class Worker:
             expected = f"version says {entry.theta_key}"
             raise CorruptObject(f"the parameters of task {entry.name!r} have the theta key {found}, its {expected}")
         accuracies = {
-            "validation_accuracy": accuracy(self.network, state, data.validation),
-            "test_accuracy": accuracy(self.network, state, data.test),
+            "validation_accuracy": self._accuracy(state, data.validation),
+            "test_accuracy": self._accuracy(state, data.test),
         }
         self.stream.evaluations.put(entry.theta_key, accuracies)
         return Evaluation(entry.name, entry.theta_key, **accuracies)
+
+    def _accuracy(self, state: TaskState, split: Samples) -> float:
+        return bare_hits(self.network, bare_state(state), split, torch.device(self.device)) / len(split)
 
     def _data(self, task: str) -> TaskData:
         return load_task(self.stream.task_folder(task), self.stream.config)
@@ -116,7 +126,7 @@ class Trainer(Worker):
         learned = fit.result()
         facts = {
             "validation_accuracy": learned.validation_accuracy,
-            "test_accuracy": accuracy(self.network, learned.task, data.test),
+            "test_accuracy": self._accuracy(learned.task, data.test),
             "baseline": most_frequent(data),
             "best_epoch": learned.best_epoch,
             "device": self.device,
