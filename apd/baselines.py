@@ -18,7 +18,18 @@ from apd.config import LearningConfig
 from apd.data import Samples, TaskData
 from apd.data.splits import permutation
 from apd.errors import StateError, UnknownTask
-from apd.loop import LAST_EPOCHS, Loop, Progress, bare_accuracy, by_name, labelled, trainable, under
+from apd.loop import (
+    LAST_EPOCHS,
+    Loop,
+    Progress,
+    arithmetic,
+    bare_accuracy,
+    by_name,
+    labelled,
+    laid_out,
+    trainable,
+    under,
+)
 from apd.networks import Network
 from apd.state import Snapshot, Tensors
 
@@ -244,8 +255,10 @@ class JointTraining:
                 yield task, inputs.to(self.device), labels.to(self.device)
 
     def _step(self, task: JointTask, inputs: Tensor, labels: Tensor, rate: float) -> None:
-        tensors = self._body | self._heads[task.name]
-        loss = functional.cross_entropy(self.network.forward(tensors, inputs, training=True), labels)
+        tensors, precision = self._body | self._heads[task.name], self.config.precision
+        with arithmetic(precision, inputs.device):
+            logits = self.network.forward(tensors, laid_out(inputs, precision), training=True).float()
+        loss = functional.cross_entropy(logits, labels)
         gradients = by_name(loss, tensors)
         self._adam.step(gradients, [rate, rate])
         self._head_adam[task.name].step(gradients, [rate])

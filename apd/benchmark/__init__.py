@@ -1,7 +1,6 @@
 """Methods compared on public streams of tasks, as published: several orders of arrival, several seeds.
 
 protocol     what is compared: methods, orders, seeds, and what they share
-precision    training steps in bfloat16
 contenders   the methods behind one interface
 cell         one method over one order from one seed, in memory
 summary      from cells to figures: accuracy, forgetting, order disparity, capacity

@@ -13,7 +13,6 @@ import torch
 
 from apd.baselines import JointTask, JointTraining
 from apd.benchmark.contenders import Contender, Setting, contender, size_in_bytes
-from apd.benchmark.precision import in_precision
 from apd.benchmark.protocol import Cell, Method, Protocol
 from apd.config import StreamConfig
 from apd.data import Samples
@@ -86,8 +85,7 @@ def load_tasks(protocol: Protocol, order: str, folder: Path | None) -> Benchmark
 
 def network_for(protocol: Protocol, benchmark: Benchmark) -> Network:
     """The network of all cells. ConfigError if it does not take its arguments or these inputs' shape."""
-    config = StreamConfig(benchmark.input_shape, network=protocol.network)
-    return in_precision(from_config(config), protocol.precision)
+    return from_config(StreamConfig(benchmark.input_shape, network=protocol.network))
 
 
 def run_cell(cell: Cell, protocol: Protocol, benchmark: Benchmark, device: str = "cpu") -> Iterator[Step | CellResult]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 from apd.config import ConsolidationConfig, LearningConfig, NetworkConfig, from_json, require
 from apd.data.official import BENCHMARKS, ORDERS
@@ -18,7 +18,6 @@ from apd.errors import ConfigError
 VARIANTS = ("apd-fixed", "apd1", "apd2")
 BASELINES = ("stl", "mtl", "finetuning", "ewc")
 METHODS = (*VARIANTS, *BASELINES)
-Precision = Literal["float32", "bfloat16"]
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "digits": {
@@ -48,10 +47,6 @@ class Protocol:
 
     legacy_layout: bool = False
     """CIFAR-100 scrambled as in published tables."""
-
-    precision: Precision = "float32"
-    """Arithmetic of training steps. bfloat16 takes a third of the time on CPUs that have it; parameters, optimiser and
-    everything measured stay float32."""
 
     ewc_stiffness: float = 1e5
     """Weight of EWC's pull to earlier parameters. Mean validation accuracy after eight digits tasks: 0.39 at 1e2, 0.52

@@ -97,9 +97,10 @@ def test_sizes():
 
 
 def test_bfloat16_trains_otherwise_and_measures_in_float32():
-    exact, rough = run("stl"), run("stl", precision="bfloat16")
-    assert numbers(exact) != numbers(rough)
-    assert rough.tasks[0].accuracies[0] == pytest.approx(exact.tasks[0].accuracies[0], abs=0.2)
+    for method in ("stl", "mtl"):
+        exact, rough = run(method), run(method, learning=known.TINY["learning"] | {"precision": "bfloat16"})
+        assert numbers(exact) != numbers(rough)
+        assert rough.tasks[0].accuracies[0] == pytest.approx(exact.tasks[0].accuracies[0], abs=0.2)
 
 
 def test_every_benchmark_has_a_protocol():
@@ -122,7 +123,7 @@ def test_settings_change_a_benchmarks_own():
         ({"learning": {"variant": "apd1"}}, "choose it by --methods"),
         ({"learning": {"seed": 1}}, "choose it by --seeds"),
         ({"learning": {"epoch": 1}}, "unknown setting learning.epoch"),
-        ({"precision": "float16"}, "one of float32, bfloat16"),
+        ({"learning": {"precision": "float16"}}, "one of float32, bfloat16"),
         ({"tasks": 0}, "tasks is 0"),
         ({"ewc_stiffness": 0}, "ewc_stiffness is 0"),
     ],
