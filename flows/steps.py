@@ -232,7 +232,7 @@ def commit_consolidation(url: str, proposal: Proposal) -> int:
 def forget_task(url: str, name: str) -> Version:
     """A version without the task; the store checks that every other record is untouched."""
     version = Stream.open(url).commit_forget(name)
-    get_run_logger().info("forgot %s in version %d: %s", name, version.number, version.message)
+    get_run_logger().info("forgot %s: version %d", name, version.number)
     return version
 
 

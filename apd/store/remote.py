@@ -48,8 +48,9 @@ READ_AHEAD = 4 * 2**20
 time than with these, which take 35 MiB."""
 
 CREDENTIALS = (
-    "check the AWS credentials in the environment or in storage_options: a session token may have expired, and they "
-    "must allow s3:ListBucket too, without which an object that is not there is called forbidden"
+    "check the AWS credentials in the environment or in storage_options: a session token may have expired, they may "
+    "allow reading and not writing, and they must allow s3:ListBucket too, without which an object that is not there "
+    "is called forbidden"
 )
 
 ENDPOINT = "check that the server runs and that AWS_ENDPOINT_URL, http://... or https://..., is its address"
@@ -216,7 +217,7 @@ class RemoteObjects(Objects):
         except FileNotFoundError as error:
             raise NotFound(f"there is no {self.where(key)} ({_reason(error)})") from None
         except FAULTS as error:
-            raise self._unreachable(key, error) from error
+            raise Unreachable(f"{self.where(key)} cannot be read: {_reason(error)}") from error
 
     @contextlib.contextmanager
     def _writing(self, key: str) -> Iterator[None]:
@@ -224,10 +225,7 @@ class RemoteObjects(Objects):
         try:
             yield
         except FAULTS as error:
-            raise self._unreachable(key, error) from error
-
-    def _unreachable(self, key: str, error: BaseException) -> Unreachable:
-        return Unreachable(f"{self.where(key)} cannot be read or written: {_reason(error)}")
+            raise Unreachable(f"{self.where(key)} cannot be written: {_reason(error)}") from error
 
 
 class _Pieces(fsspec.Callback):  # type: ignore[misc]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from apd.wording import counted
 from flows.cli.app import REFUSED, WORK, JsonOption, StreamOption, VersionOption, app, print_columns, show
 
 if TYPE_CHECKING:
@@ -212,8 +213,9 @@ def forget(
     from flows.forget import forget as flow
 
     version = opened.version(flow(stream, task))
+    unchanged = counted(version.details["unchanged"], "other task")
     show({"version": version.number, **version.details}) if as_json else typer.echo(
-        f"version {version.number}: {version.message}, {version.details['unchanged']} other tasks unchanged"
+        f"version {version.number}: {version.message}, {unchanged} unchanged"
     )
 
 
