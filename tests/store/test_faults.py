@@ -19,9 +19,8 @@ from tests.store.servers import IMPATIENT, Fault, Faults, proxy, serving
 pytestmark = pytest.mark.faults
 
 FAULTS = [fault for fault in get_args(Fault) if not fault.startswith("act")]
-CASES = [("ceph", fault) for fault in FAULTS] + [
-    ("moto_server", fault) for fault in ("503", "drop before", "drop after")
-]
+CASES = [*(("ceph", fault) for fault in FAULTS), ("moto_server", "drop after")]
+"""Servers differ in what they say of a name that is taken, which only a lost answer brings about."""
 FAILED = "requests dropped before or after they acted, refused, slow, cut in half or never answered"
 CREATE = 3
 """Number of the request that creates the manifest: after the hint and the look for a newer version."""

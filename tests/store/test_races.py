@@ -1,22 +1,32 @@
 """Many at once: committers, collections and those who go back to an old version."""
 
-import os
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 
 from apd.errors import NotFound
-from apd.store import Stream
-from apd.store.upkeep import collect, rollback, verify
+from apd.store import Stream, Version, is_local
+from apd.store.upkeep import collect, plan_collection, rollback, verify
 from tests.store.counts import count
 from tests.store.processes import PROCESSES, commit
 from tests.store.same import same_state
-from tests.store.samples import CONFIG, candidate_of, learn
+from tests.store.samples import candidate_of, learn
 
 pytestmark = pytest.mark.faults
+
+HOUR = 3600.0
+"""Grace of the collections here."""
+
+COLLECTIONS, READS = 6, 12
+"""By each that collects or reads, at the least."""
+
+ROLLBACKS = 5
+
+places = pytest.mark.parametrize("url", ["folder", "ceph"], indirect=True)
 
 
 @pytest.mark.parametrize("url", ["folder"], indirect=True)
@@ -35,69 +45,95 @@ def test_eight_processes_commit_each_task_once(stream: Stream) -> None:
     count("commits acknowledged, each found once", 8)
 
 
-def age(stream: Stream) -> None:
-    """Let everything in a folder be an hour old."""
-    for path in Path(stream.url).rglob("*"):
-        if path.is_file():
-            os.utime(path, (time.time() - 3600,) * 2)
+def kind_of(stream: Stream) -> str:
+    return "a folder" if is_local(stream.url) else "a real S3 server"
 
 
-@pytest.mark.parametrize("url", ["folder"], indirect=True)
+@contextmanager
+def an_hour_later(stream: Stream) -> Iterator[None]:
+    """All that is there is older than a collection's grace, and all that comes is not.
+
+    Servers date their objects themselves, so it is the moment that collections ask for that is put forward and held.
+    """
+    newest = max(listed.modified for listed in stream.objects.list(""))
+    while (moment := stream.objects.clock()) <= newest:  # which some count in whole seconds
+        pass
+    with pytest.MonkeyPatch.context() as held:
+        held.setattr(type(stream.objects), "clock", lambda _: moment + HOUR)
+        yield
+
+
+def repeat(work: Callable[[], object], times: int, until: threading.Event) -> None:
+    """So many times, and on until then."""
+    while times > 0 or not until.is_set():
+        work()
+        times -= 1
+
+
+@places
 def test_collections_race_commits_and_readers(stream: Stream) -> None:
     for seed in range(3):
         learn(stream, f"old-{seed}", seed)
-    age(stream)
-    stop, rounds, reads = threading.Event(), [], []
+    plans = []
 
-    def keep_collecting() -> None:
-        while not stop.is_set():
-            rounds.append(collect(Stream.open(stream.url), keep=1, grace=60))
+    def collect_again() -> None:
+        plans.append(collect(Stream.open(stream.url), keep=1, grace=HOUR))
 
-    def keep_reading() -> None:
-        while not stop.is_set():
-            opened = Stream.open(stream.url)
-            version = opened.head()
-            reads.append([opened.load_task(version, entry.name) for entry in version.entries])
+    def read() -> None:
+        opened = Stream.open(stream.url)
+        version = opened.head()
+        assert [opened.load_task(version, entry.name).name for entry in version.entries]
 
     def learn_some(name: str) -> None:
         for seed in range(3):
             learn(Stream.open(stream.url), f"{name}-{seed}", seed)
 
-    with ThreadPoolExecutor(5) as pool:
-        others = [pool.submit(work) for work in (keep_collecting, keep_collecting, keep_reading)]
+    written = threading.Event()
+    with an_hour_later(stream), ThreadPoolExecutor(5) as pool:
+        others = [pool.submit(repeat, collect_again, COLLECTIONS, written) for _ in range(2)]
+        others.append(pool.submit(repeat, read, READS, written))
         writers = [pool.submit(learn_some, name) for name in "ab"]
-        for writer in writers:
-            writer.result()
-        stop.set()
+        try:
+            for writer in writers:
+                writer.result()
+        finally:
+            written.set()
         for other in others:
             other.result()
-    assert any(plan.blobs for plan in rounds)
+    assert any(plan.blobs for plan in plans)
     assert len(stream.head().entries) == 9
     assert verify(stream).problems == ()
-    count("collections beside commits and readers", len(rounds))
-    count("versions read beside collections", len(reads))
+    count(f"collections beside commits and readers of {kind_of(stream)}", 2 * COLLECTIONS)
+    count(f"versions of {kind_of(stream)} read beside collections", READS)
     count("commits acknowledged, each found once", 6)
 
 
-def test_a_rollback_beside_a_collection_gives_way_or_holds(tmp_path: Path) -> None:
-    outcomes = []
-    for attempt in range(8):
-        stream = Stream.create(str(tmp_path / str(attempt)), CONFIG)
-        for seed in range(4):
-            learn(stream, f"t-{seed}", seed)
-        state = stream.load_task(stream.version(2), "t-1")
-        age(stream)
-        with ThreadPoolExecutor(2) as pool:
-            collection = pool.submit(collect, Stream.open(stream.url), keep=1, grace=60)
-            time.sleep(0.004 * attempt)
-            back = pool.submit(rollback, Stream.open(stream.url), 2)
-            collection.result()
-            error = back.exception()
+def roll_back_beside_a_collection(stream: Stream, number: int, delay: float) -> Version | BaseException:
+    """The version that going back to `number` made, or why there is none."""
+    with ThreadPoolExecutor(2) as pool:
+        collection = pool.submit(collect, Stream.open(stream.url), keep=1, grace=HOUR)
+        time.sleep(delay)
+        back = pool.submit(rollback, Stream.open(stream.url), number)
+        collection.result()
+        return back.exception() or back.result()
+
+
+@places
+def test_a_rollback_beside_a_collection_gives_way_or_holds(stream: Stream) -> None:
+    """Each begins a little later than the one before, from the collection's beginning to its end."""
+    for attempt in range(ROLLBACKS):
+        old = learn(stream, f"old-{attempt}", attempt)
+        state = stream.load_task(old, f"old-{attempt}")
+        head = learn(stream, f"new-{attempt}", attempt)
+        with an_hour_later(stream):
+            begun = time.monotonic()
+            plan_collection(Stream.open(stream.url), keep=1, grace=HOUR)  # a collection makes two plans
+            delay = 2 * (time.monotonic() - begun) * attempt / ROLLBACKS
+            outcome = roll_back_beside_a_collection(stream, old.number, delay)
         assert verify(stream).problems == ()
-        if error is None:
-            assert same_state(Stream.open(stream.url).load_task(back.result(), "t-1"), state)
+        if isinstance(outcome, Version):
+            assert same_state(Stream.open(stream.url).load_task(outcome, f"old-{attempt}"), state)
         else:
-            assert isinstance(error, NotFound)
-            assert stream.head().number == 4
-        outcomes.append(error is None)
-    count("rollbacks beside a collection", len(outcomes))
+            assert isinstance(outcome, NotFound)
+            assert stream.head().number == head.number
+    count(f"rollbacks beside a collection of {kind_of(stream)}", ROLLBACKS)
