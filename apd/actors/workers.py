@@ -15,7 +15,7 @@ from apd.actors.versions import Versions, require_versions
 from apd.baselines import FineTuning, SeparateNetwork
 from apd.data import Samples, TaskData, load_task
 from apd.decomposition import bare_state
-from apd.errors import CorruptObject, StoreError
+from apd.errors import ClusterError, CorruptObject, StoreError
 from apd.loop import bare_accuracy, bare_hits
 from apd.metrics import most_frequent
 from apd.networks import Network, from_config
@@ -71,8 +71,15 @@ class Worker:
 
     @property
     def device(self) -> str:
-        """Where it computes: on the GPU that Ray gave to it, if this node's torch can use that."""
-        return "cuda" if has_gpu() and torch.cuda.is_available() else "cpu"
+        """Where it computes: on the GPU that Ray gave to it. ClusterError when this node's torch cannot use that."""
+        if not has_gpu():
+            return "cpu"
+        if not torch.cuda.is_available():
+            raise ClusterError(
+                f"node {socket.gethostname()}: Ray gave this actor a GPU that torch {torch.__version__} cannot use; "
+                "install the CUDA build there (APD_TORCH=cuda infra/setup), and a driver that it can work with"
+            )
+        return "cuda"
 
     def expect(self, versions: Versions, host: str) -> None:
         """Raise ClusterError unless this process runs the same versions as the driver on that host."""

@@ -30,6 +30,10 @@ LIMITS = {"memory": 2**30, "object_store_memory": 80 * 2**20, "include_dashboard
 """Per node; each would claim the whole machine otherwise."""
 
 
+WITHOUT_MEMORY = {"RAY_memory_usage_threshold": "0.001"}
+"""Environment of a node on which Ray ends actors: those of a node that uses more than this share of its memory."""
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -37,24 +41,26 @@ def free_port() -> int:
 
 
 class Nodes:
-    """A head with two CPUs, which this process is connected to, and further nodes, each with an address of its own."""
+    """A head with two CPUs, a node with one and a logical GPU, and those that a test adds; each has its own address."""
 
     def __init__(self) -> None:
-        self._cluster, self._number = Cluster(), 2
+        self._cluster, self._number, self._added = Cluster(), 2, list[Any]()
         self._start(num_cpus=2, dashboard_port=free_port())  # where it is another Ray's, sockets are left behind
         reset_ray_address()  # other programs on this machine must not take it for theirs
+        self._start(num_cpus=1, num_gpus=1)
 
     @property
     def address(self) -> str:
         """For `ray.init`."""
         return str(self._cluster.address)
 
-    def add(self, gpus: int = 0, environment: Mapping[str, str] | None = None, **custom: float) -> Any:
-        """One more node of one CPU, with logical GPUs and other resources; returns when it is there."""
+    def add(self, environment: Mapping[str, str] | None = None, **custom: float) -> Any:
+        """One more node of one CPU, with these resources, until the end of the test; returns when it is there."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in (environment or {}).items():
                 patch.setenv(name, value)
-            node = self._start(num_cpus=1, num_gpus=gpus, resources=custom)
+            node = self._start(num_cpus=1, resources=custom)
+        self._added.append(node)
         return node
 
     def _start(self, **settings: Any) -> Any:
@@ -67,8 +73,18 @@ class Nodes:
         return node
 
     def kill(self, node: Any) -> None:
-        """End all processes of a node at once, as a power cut would."""
-        self._cluster.remove_node(node, allow_graceful=False)
+        """End all processes of a node at once, as a power cut would; returns when the head has noticed."""
+        self._remove(node, in_order=False)
+
+    def remove_added(self) -> None:
+        """End what tests have added, so that no other test finds it."""
+        for node in list(self._added):
+            self._remove(node, in_order=True)
+
+    def _remove(self, node: Any, in_order: bool) -> None:
+        self._added.remove(node)
+        self._cluster.remove_node(node, allow_graceful=in_order)
+        wait_until(lambda: not any(one["Alive"] and one["NodeID"] == node.node_id for one in ray.nodes()))
 
     def stop(self) -> None:
         """End all nodes."""
@@ -88,18 +104,18 @@ def gate(moto_server: S3Server) -> Iterator[Gate]:
 def started(gate: Gate) -> Iterator[Nodes]:
     """The head and a node with a logical GPU."""
     made = Nodes()
-    made.add(gpus=1)
     yield made
     ray.shutdown()
     made.stop()
 
 
 @pytest.fixture
-def nodes(started: Nodes) -> Nodes:
+def nodes(started: Nodes) -> Iterator[Nodes]:
     """The same, this process connected."""
     if not ray.is_initialized():
         ray.init(address=started.address, log_to_driver=False, configure_logging=False)
-    return started
+    yield started
+    started.remove_added()
 
 
 def alive() -> list[tuple[int, str]]:
@@ -107,17 +123,23 @@ def alive() -> list[tuple[int, str]]:
     return [(one["Pid"], one["ActorClassName"]) for one in state.actors().values() if one["State"] != "DEAD"]
 
 
+def processes(kind: str) -> set[int]:
+    """Ids of the processes of the actors of this kind."""
+    return {process for process, found in alive() if found == kind and process}
+
+
 def begun() -> int:
     """How many actors there have been; one counts from its creation on, its end is noticed later."""
     return len(state.actors())
 
 
-def ended() -> int:
-    """How many actors have been there and are no more."""
-    return sum(one["State"] == "DEAD" for one in state.actors().values())
+def killed_for_memory() -> int:
+    """How many actors Ray has ended because their node had no memory left."""
+    ended = (one["DeathCause"] for one in state.actors().values() if one["State"] == "DEAD")
+    return sum(cause.HasField("oom_context") for cause in ended)
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 120.0) -> None:
     """Return as soon as the condition holds; fail when it does not within the time."""
     end = time.monotonic() + seconds
     while not holds():
@@ -130,15 +152,29 @@ def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
 def no_actor_left(nodes: Nodes) -> Iterator[None]:
     """Fail unless every actor is gone soon after the test."""
     yield
-    wait_until(lambda: not alive(), 20)
+    wait_until(lambda: not alive())
+
+
+@pytest.fixture
+def holding(tmp_path: Path) -> Path:
+    """For `small.held_network`: a folder; what is held goes on when the test removes it."""
+    folder = tmp_path / "holding"
+    folder.mkdir()
+    return folder
+
+
+PATIENCE = [0.5, 2.0, 10.0, 30.0]
+"""Seconds before each new try at a task: what was lost is back sooner than in a cluster, but not on a busy machine."""
 
 
 @contextlib.contextmanager
 def learning(stream: Stream) -> Iterator[None]:
     """`run` beside the block; its end, and its error if there is one, come after the block's."""
-    from flows.run import run  # imports Prefect, which reads its environment then
+    from flows import steps  # imports Prefect, which reads its environment then
+    from flows.run import run
 
-    with ThreadPoolExecutor(1) as pool:
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
+        patch.setattr(steps.train, "retry_delay_seconds", PATIENCE)
         running = pool.submit(run, stream.url, publish=False)
         yield
         running.result()

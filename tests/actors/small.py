@@ -43,6 +43,34 @@ def slow_network(seconds: float) -> NetworkConfig:
     return NetworkConfig(f"{__name__}:slow", {"seconds": seconds})
 
 
+class Held(Slow):
+    """Stops in the training step after so many, in every process, and waits there while a folder exists.
+
+    Until three minutes after its start at most: a test that has failed must end.
+    """
+
+    def __init__(self, classes: int, folder: str, steps: int) -> None:
+        super().__init__(classes, 0.0)
+        self.folder, self.left, self.end = Path(folder), steps, time.monotonic() + 180
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training:
+            self.left -= 1
+            while self.left < 0 and self.folder.exists() and time.monotonic() < self.end:
+                time.sleep(0.02)
+        return super().forward(inputs)
+
+
+def held(input_shape: tuple[int, ...], classes: int, folder: str, steps: int) -> nn.Module:
+    """For `held_network`."""
+    return Held(classes, folder, steps)
+
+
+def held_network(folder: Path, epochs: int) -> NetworkConfig:
+    """What trains it stops after so many epochs, until the folder is removed; the bits are those of slow networks."""
+    return NetworkConfig(f"{__name__}:held", {"folder": str(folder), "steps": epochs * BATCHES})
+
+
 def config(network: NetworkConfig = NETWORK, **resources: object) -> StreamConfig:
     """Attempts are saved after every epoch unless the resources say otherwise."""
     learning = LearningConfig(epochs=EPOCHS, batch_size=20, capacity_per_task=0.1, learning_rate=0.01)
@@ -83,6 +111,14 @@ def learn_here(stream: Stream, name: str, base: int | None = None) -> Version:
     *_, candidate = Trainer(stream.url).learn(name, number)
     assert isinstance(candidate, Candidate)
     return stream.commit_candidate(candidate)
+
+
+def learn_unheld(stream: Stream, name: str, folder: Path) -> None:
+    """As `learn_here`, and as flows leave a task behind; what is trained later is held by the folder again."""
+    folder.rmdir()
+    learn_here(stream, name)
+    stream.clear_attempt(name)
+    folder.mkdir()
 
 
 def epochs_saved(stream: Stream, name: str) -> int:

@@ -1,46 +1,26 @@
 """`run`: which task is trained on which version, and that nothing else decides the outcome."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prefect.exceptions import ParameterTypeError
 
-from apd.config import ConsolidationConfig
+from apd.config import ConsolidationConfig, NetworkConfig
 from apd.errors import ApdError
 from apd.store import Stream
 from flows.run import run
 from tests.actors import small
-from tests.actors.conftest import alive
+from tests.actors.conftest import learning, processes, wait_until
 
 pytestmark = pytest.mark.usefixtures("nodes", "no_actor_left")
 
 
-@contextmanager
-def most_trainers_at_once() -> Iterator[list[int]]:
-    """What is yielded holds, when the block has ended, the largest number of trainers there were at a time."""
-    found, ended = [0], threading.Event()
-
-    def look() -> None:
-        while not ended.wait(0.1):
-            running = [process for process, kind in alive() if kind == "Trainer" and process]
-            found[0] = max(found[0], len(running))
-
-    watching = threading.Thread(target=look)
-    watching.start()
-    try:
-        yield found
-    finally:
-        ended.set()
-        watching.join()
-
-
-def with_arrivals(place: Path, count: int, consolidate_every: int = 100) -> Stream:
+def with_arrivals(
+    place: Path, count: int, consolidate_every: int = 100, network: NetworkConfig = small.NETWORK, **resources: object
+) -> Stream:
     """A stream in whose inbox tasks lie."""
-    configured = small.config(small.slow_network(0.05), max_parallel=3)
+    configured = small.config(network, **({"max_parallel": 3} | resources))
     consolidation = ConsolidationConfig(consolidate_every=consolidate_every, max_accuracy_drop=1.0)
     stream = Stream.create(str(place), replace(configured, consolidation=consolidation))
     for number in range(count):
@@ -48,15 +28,22 @@ def with_arrivals(place: Path, count: int, consolidate_every: int = 100) -> Stre
     return stream
 
 
-def test_tasks_train_at_the_same_time_and_each_on_the_version_that_its_place_says(tmp_path: Path) -> None:
-    stream = with_arrivals(tmp_path / "stream", 5)
-    with most_trainers_at_once() as most:
-        learned = run(stream.url, publish=False)
+def test_tasks_train_at_the_same_time_and_each_on_the_version_that_its_place_says(
+    holding: Path, tmp_path: Path
+) -> None:
+    """The cluster has room for six such actors; each waits after its first epoch until all have come so far."""
+    network = small.held_network(holding, 1)
+    stream = with_arrivals(tmp_path / "stream", 5, network=network, num_cpus=0.5)
+    small.accept_all(stream)
+    small.learn_unheld(stream, "task-0", holding)
+    with learning(stream):
+        wait_until(lambda: all(small.epochs_saved(stream, f"task-{number}") == 1 for number in (1, 2, 3)))
+        assert len(processes("Trainer")) == 3
+        holding.rmdir()
     entries = stream.head().entries
-    assert learned == [entry.name for entry in entries] == [f"task-{number}" for number in range(5)]
+    assert [entry.name for entry in entries] == [f"task-{number}" for number in range(5)]
     assert [entry.learned_in for entry in entries] == [1, 2, 3, 4, 5]
     assert [entry.based_on for entry in entries] == [0, 1, 1, 1, 2]
-    assert most[0] == 3
     assert small.bits(stream) == small.undisturbed_bits(stream)
 
 
@@ -80,6 +67,7 @@ def test_a_task_that_cannot_be_learned_waits_and_holds_up_no_other(tmp_path: Pat
     with pytest.raises(ApdError, match="not learned, still waiting: task-1"):
         run(stream.url, publish=False)
     assert [entry.name for entry in stream.head().entries] == ["task-0", "task-2"]
+    assert [entry.based_on for entry in stream.head().entries] == [0, 1]  # the first trains alone
     assert [one.task for one in stream.inbox.waiting()] == ["task-1"]
 
 

@@ -98,6 +98,7 @@ def test_half_a_gpu_each_makes_two_actors_on_the_node_that_has_one() -> None:
     wanted = ResourceConfig(num_cpus=0.5, num_gpus=0.5)
     with crew(Troubled, "anywhere", wanted, most=5) as work:
         places = list(work.each("place", range(4)))
+        assert all(work.each("has_gpu", range(2)))
     assert len(set(places)) == 2
     assert len({node for node, _ in places}) == 1
 
@@ -110,9 +111,11 @@ def test_memory_decides_how_many_actors_a_node_holds() -> None:
     assert len({node for node, _ in places}) == len(set(places)) == 2
 
 
+@pytest.mark.usefixtures("all_free")
 def test_a_busy_cluster_has_fewer_actors_in_a_crew() -> None:
     with crew(Troubled, "anywhere", ResourceConfig(num_cpus=1), most=2) as some:
         assert len(set(some.each("place", range(2)))) == 2
+        assert not any(some.each("has_gpu", range(2)))  # not even the one on the node that has a GPU
         wait_until(lambda: ray.available_resources().get("CPU", 0) <= 1)
         with crew(Troubled, "anywhere", ResourceConfig(num_cpus=1), most=5) as others:
             assert len(set(others.each("place", range(3)))) == 1

@@ -1,7 +1,6 @@
 """One task on two workers of a real Ray Train, on two nodes."""
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,18 +15,11 @@ from apd.config import ResourceConfig
 from apd.decomposition import bare_state
 from apd.errors import NoNode, TaskRejected, WorkerLost
 from apd.store import Candidate, Stream
-from flows.run import run
 from tests.actors import small
-from tests.actors.conftest import Nodes, alive, kill_process, wait_until
-from tests.teammates import together
+from tests.actors.conftest import Nodes, processes, wait_until
 
 pytestmark = pytest.mark.usefixtures("nodes", "no_actor_left")
 PAIR = ResourceConfig(workers=2)
-
-
-def processes(kind: str) -> set[int]:
-    """Of the actors of this kind that there are."""
-    return {process for process, found in alive() if found == kind and process}
 
 
 def test_two_workers_learn_what_one_learns_and_tell_of_every_epoch(tmp_path: Path) -> None:
@@ -45,27 +37,6 @@ def test_two_workers_learn_what_one_learns_and_tell_of_every_epoch(tmp_path: Pat
     for key, tensor in bare_state(stream.load_entry(two.entry)).items():
         torch.testing.assert_close(tensor, expected[key], rtol=1e-5, atol=1e-5)
     wait_until(lambda: {group["state"] for group in placement_group_table().values()} == {"REMOVED"})
-
-
-def test_a_worker_and_then_a_coordinator_that_are_killed_within_an_epoch(tmp_path: Path) -> None:
-    """The flow tries again, each time from the attempt: learned once, with the bits of an undisturbed team."""
-    disturbed, undisturbed = (
-        Stream.create(str(tmp_path / str(seconds)), small.config(small.slow_network(seconds), workers=2))
-        for seconds in (0.3, 0.0)
-    )
-    small.accept(disturbed, 0)
-    small.accept(undisturbed, 0)
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(run, disturbed.url, publish=False)
-        for epoch, kind, count in ((1, "RayTrainWorker", 2), (3, "Coordinator", 1)):
-            wait_until(lambda epoch=epoch: small.epochs_saved(disturbed, "task-0") >= epoch)  # type: ignore[misc]
-            found = processes(kind)
-            assert len(found) == count
-            kill_process(max(found))
-        assert running.result() == ["task-0"]
-    together(small.learn_in_team, 2, tmp_path / "team", undisturbed.url, "task-0")
-    assert [version.kind for version in disturbed.log(newest_first=False)] == ["create", "learn"]
-    assert small.bits(disturbed) == small.bits(undisturbed)
 
 
 MISSED = WorkerLost("a worker of the team is gone")
@@ -90,8 +61,8 @@ def test_a_team_fails_with_the_reason_rather_than_with_what_the_others_missed(
     assert re.search(message, str(found))
 
 
-def test_closing_the_iterator_ends_the_whole_team(tmp_path: Path) -> None:
-    stream = Stream.create(str(tmp_path / "stream"), small.config(small.slow_network(0.5)))
+def test_closing_the_iterator_ends_the_whole_team(holding: Path, tmp_path: Path) -> None:
+    stream = Stream.create(str(tmp_path / "stream"), small.config(small.held_network(holding, 1)))
     work = learning(stream.url, small.accept(stream, 0), 0, PAIR)
     next(work)
     found = processes("RayTrainWorker")

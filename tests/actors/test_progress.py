@@ -11,8 +11,6 @@ from tests.actors import small
 from tests.actors.conftest import learning, wait_until
 
 pytestmark = pytest.mark.usefixtures("nodes", "no_actor_left")
-STEP = 0.4
-"""Seconds of a training step: Prefect's server gets log lines every two seconds."""
 
 
 def bar(stream: Stream, task: str) -> float:
@@ -30,12 +28,13 @@ def lines(text: str) -> list[str]:
     return [line["message"] for line in found if text in line["message"]]
 
 
-def test_epochs_reach_log_and_progress_bar_while_the_task_is_still_trained(tmp_path: Path) -> None:
-    stream = Stream.create(str(tmp_path / "followed"), small.config(small.slow_network(STEP)))
+def test_epochs_reach_log_and_progress_bar_while_the_task_is_still_trained(holding: Path, tmp_path: Path) -> None:
+    stream = Stream.create(str(tmp_path / "followed"), small.config(small.held_network(holding, 1)))
     task = small.accept(stream, 0)
     with learning(stream):
         wait_until(lambda: 0 < bar(stream, task) < 100)
-        wait_until(lambda: bool(lines(f"{task}: epoch 2/{small.EPOCHS}  loss ")))
+        wait_until(lambda: bool(lines(f"{task}: epoch 1/{small.EPOCHS}  loss ")))
         assert stream.head().entries == ()
+        holding.rmdir()
     assert bar(stream, task) == 100
     wait_until(lambda: bool(lines(f"{task}: epoch {small.EPOCHS}/{small.EPOCHS}  loss ")))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from apd.actors import Trainer, companion, events
 from apd.actors.versions import versions
@@ -79,6 +80,16 @@ def test_a_store_that_a_node_cannot_reach_is_an_error_with_its_name(nodes: Nodes
     nodes.kill(far)
 
 
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="the node's GPU is one that torch cannot use only where it has none"
+)
+def test_a_gpu_that_torch_cannot_use_is_an_error_with_advice(tmp_path: Path) -> None:
+    stream = Stream.create(str(tmp_path / "stream"), small.config(num_gpus=1))
+    name = small.accept(stream, 0)
+    with pytest.raises(ClusterError, match=r"gave this actor a GPU that torch .* cannot use; install the CUDA build"):
+        next(events(Trainer, "learn", stream.url, name, 0, resources=stream.config.resources))
+
+
 def test_a_companion_works_in_order_and_has_finished_when_the_block_ends(tmp_path: Path) -> None:
     with companion(Troubled, "note", str(tmp_path / "notes")) as note:
         for name in "abc":
@@ -96,16 +107,17 @@ def test_what_a_companion_could_not_do_is_an_error_at_the_end(tmp_path: Path) ->
         hand_over()
 
 
-def test_an_actor_killed_within_an_epoch_is_followed_by_one_that_goes_on(nodes: Nodes, tmp_path: Path) -> None:
+def test_an_actor_killed_within_an_epoch_is_followed_by_one_that_goes_on(holding: Path, tmp_path: Path) -> None:
     """With the same final bits as a training that nothing disturbed."""
-    stream = Stream.create(str(tmp_path / "stream"), small.config(small.slow_network(0.1)))
+    stream = Stream.create(str(tmp_path / "stream"), small.config(small.held_network(holding, 2)))
     name = small.accept(stream, 0)
 
     def disturbed() -> None:
-        for event in events(Trainer, "learn", stream.url, name, 0, resources=PLAIN):
-            if event.epoch == 3:
-                ((process, _),) = alive()
-                kill_process(process)
+        for _ in events(Trainer, "learn", stream.url, name, 0, resources=PLAIN):
+            wait_until(lambda: small.epochs_saved(stream, name) == 2)
+            ((process, _),) = alive()
+            kill_process(process)
+            holding.rmdir()
 
     with pytest.raises(WorkerLost):
         disturbed()

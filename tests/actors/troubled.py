@@ -9,7 +9,7 @@ from pathlib import Path
 import ray
 import torch
 
-from apd.actors.workers import Worker
+from apd.actors.workers import Worker, has_gpu
 from apd.errors import TaskRejected
 
 
@@ -53,3 +53,6 @@ class Troubled(Worker):
     def place(self, _: int) -> tuple[str, int]:
         """Id of the node, and of the process."""
         return ray.get_runtime_context().get_node_id(), os.getpid()
+
+    def has_gpu(self, _: int) -> bool:
+        return has_gpu()
