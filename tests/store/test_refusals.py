@@ -1,5 +1,7 @@
 """What a gate kept out is kept aside, does not wait any more, and may still be learned."""
 
+import dataclasses
+
 import pytest
 
 from apd.store import Stream
@@ -122,3 +124,16 @@ def test_the_first_task_refused_and_forgotten_leaves_no_sigma(stream: Stream) ->
     assert version.sigma is None
     assert_gone(stream, "a", {candidate.sigma.base, candidate.statistics})
     assert not list(stream.objects.list("blobs/"))
+
+
+def test_refused_consolidations_are_in_the_order_in_which_they_were_tried(stream: Stream) -> None:
+    learn(stream, "a")
+    learn(stream, "b", 2)
+    proposal = proposal_of(stream)
+    for tolerance in (0.1, 0.9, 0.3):
+        tried = dataclasses.replace(
+            proposal, commit_id=f"{tolerance}".ljust(32, "0"), details={**proposal.details, "tolerance": tolerance}
+        )
+        stream.refusals.keep_consolidation(tried, ["too dear"], {"a": (0.9, 0.5)})
+    assert [one.details["tolerance"] for one in stream.refusals.consolidations(2)] == [0.9, 0.3, 0.1]
+    assert [one.details["tolerance"] for one in stream.refusals.consolidations()] == [0.9, 0.3, 0.1]

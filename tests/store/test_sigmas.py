@@ -55,3 +55,15 @@ def test_a_sigma_that_did_not_move_is_not_written_again(objects: Objects) -> Non
     assert sigmas.write(second, {"commit": "2"}, near=delta) == delta
     assert sigmas.write(first, {"commit": "3"}, near=delta) == SigmaRef(base.base)
     assert len(list(objects.list("blobs/"))) == 2
+
+
+def test_a_delta_has_every_element_whose_bits_differ_be_it_a_zero_or_no_number(objects: Objects) -> None:
+    first = {"w": torch.zeros(SIZE)}
+    second = {"w": torch.zeros(SIZE)}
+    second["w"][1], second["w"][2] = -0.0, float("nan")
+    sigmas = Sigmas(Blobs(objects))
+    base = sigmas.write(first, {"commit": "0"})
+    moved_on = sigmas.write(second, {"commit": "1"}, near=base)
+    assert moved_on.base == base.base
+    assert same_tensors(Sigmas(Blobs(objects)).load(moved_on), second)
+    assert sigmas.write(second, {"commit": "2"}, near=moved_on) == moved_on
