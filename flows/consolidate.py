@@ -9,7 +9,7 @@ from apd.store import Proposal, Stream, Version
 from flows import gates, steps
 from flows.forms import StreamUrl
 from flows.names import run_name
-from flows.runs import label, name_version, no_stream, skipped
+from flows.runs import label, name_version, skipped
 
 
 @flow(flow_run_name=run_name)
@@ -27,7 +27,7 @@ def consolidate(stream: StreamUrl, only_if_due: bool = False, publish: bool = Tr
     Returns:
         Number of the new version; None when nothing was due or every try was refused.
     """
-    reason = no_stream(stream)
+    reason = steps.no_stream(stream)
     if reason:
         return skipped(reason)  # type: ignore[no-any-return]
     label(stream)

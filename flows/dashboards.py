@@ -16,6 +16,7 @@ from uuid import UUID
 import httpx
 from prefect import get_run_logger
 from prefect.artifacts import (
+    Artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
@@ -28,7 +29,7 @@ from apd.overview.facts import learned_since_consolidation
 from apd.report import formats
 from apd.report.content import Report
 from apd.report.tables import escape, markdown
-from apd.store import Candidate, RefusedConsolidation, Stream, Version
+from apd.store import Candidate, RefusedConsolidation, Stream, Version, stream_name
 from apd.wording import counted
 from flows.names import artifact_key
 
@@ -51,6 +52,11 @@ def progress_bar(stream: str, task: str) -> Callable[[float], None]:
             get_run_logger().warning("the progress bar stands still: the Prefect API is away (%s)", error)
 
     return move
+
+
+def has_page(url: str) -> bool:
+    """Whether the server has ever shown the stream's page."""
+    return Artifact.get(artifact_key("stream", stream_name(url))) is not None
 
 
 def show_accuracy(stream: Stream, version: Version) -> None:

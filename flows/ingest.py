@@ -7,7 +7,7 @@ from prefect import flow
 from flows import steps
 from flows.forms import StreamUrl
 from flows.names import run_name
-from flows.runs import label, no_stream, skipped
+from flows.runs import label, skipped
 
 
 @flow(flow_run_name=run_name)
@@ -20,7 +20,7 @@ def ingest(stream: StreamUrl) -> list[str]:
     Returns:
         Names of the tasks that wait to be learned, oldest first.
     """
-    reason = no_stream(stream)
+    reason = steps.no_stream(stream)
     if reason:
         return cast(list[str], skipped(reason))
     label(stream)

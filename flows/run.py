@@ -18,7 +18,7 @@ from flows.forms import Count, StreamUrl
 from flows.ingest import ingest
 from flows.names import run_name
 from flows.report import report
-from flows.runs import at_work, label, no_stream, skipped
+from flows.runs import at_work, label, skipped
 from flows.silent import end_silent
 
 Training = PrefectFuture[Candidate | None]
@@ -43,7 +43,7 @@ def run(
         Names of the tasks that were learned.
     """
     end_silent(stream)
-    reason = no_stream(stream) or at_work(stream)
+    reason = steps.no_stream(stream) or at_work(stream)
     if reason:
         return cast(list[str], skipped(reason))
     label(stream)

@@ -8,14 +8,11 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect import get_client, runtime
-from prefect.artifacts import Artifact
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed
 
-from apd.errors import NotFound
-from apd.store import Stream, stream_name
-from flows.names import artifact_key
+from apd.store import stream_name
 from flows.silent import alive
 
 
@@ -30,20 +27,6 @@ def name_version(number: int) -> None:
     """Add to this run's name which version it made: `learn-digits-rot90-v7`."""
     with get_client(sync_client=True) as client:
         client.set_flow_run_name(_own_id(), f"{runtime.flow_run.name}-v{number}")
-
-
-def no_stream(stream: str) -> str | None:
-    """What to do where a deployment came before its stream; None when there is one.
-
-    Raises NotFound outside a deployment, and where this server has shown the stream before: that one was lost.
-    """
-    try:
-        Stream.open(stream)
-    except NotFound:
-        if runtime.deployment.id is None or Artifact.get(artifact_key("stream", stream_name(stream))):
-            raise
-        return f"there is no stream in {stream} yet; for example: apd init {stream} --shape 3x32x32"
-    return None
 
 
 def at_work(stream: str) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import httpx
-from prefect import get_run_logger, task
+from prefect import get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
@@ -23,7 +23,7 @@ from apd.actors import metrics
 from apd.benchmark import other_orders
 from apd.config import ResourceConfig
 from apd.data import validate_task
-from apd.errors import ClusterError, NoNode, StateError, TaskRejected, Unreachable, WorkerLost
+from apd.errors import ClusterError, NoNode, NotFound, StateError, TaskRejected, Unreachable, WorkerLost
 from apd.report.page import html
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
 from apd.store.failures import LIMIT, Failures
@@ -66,6 +66,21 @@ def step(
         retry_condition_fn=passes,
         timeout_seconds=timeout,
     )
+
+
+@step("find stream")
+def no_stream(url: str) -> str | None:
+    """What to do where a deployment came before its stream; None when there is one.
+
+    Raises NotFound outside a deployment, and where this server has shown the stream before: that one was lost.
+    """
+    try:
+        Stream.open(url)
+    except NotFound:
+        if runtime.deployment.id is None or dashboards.has_page(url):
+            raise
+        return f"there is no stream in {url} yet; for example: apd init {url} --shape 3x32x32"
+    return None
 
 
 @step("find arrivals", timeout=None)
