@@ -6,6 +6,9 @@ Each answers with the reasons to refuse, one sentence each; none lets it pass.
 from apd.config import AcceptanceConfig
 from apd.store import Candidate, Proposal, Stream, TaskEntry
 
+ROUNDING = 1e-9
+"""Accuracies are ratios of counts; what is demanded exactly may be missed by less than this: 0.7 - 0.5 < 0.2."""
+
 
 def shortfalls(stream: Stream, candidate: Candidate) -> list[str]:
     """Where a newly trained task stays below what the stream demands of one (`AcceptanceConfig`)."""
@@ -15,14 +18,14 @@ def shortfalls(stream: Stream, candidate: Candidate) -> list[str]:
 
 def _below_least(demanded: AcceptanceConfig, entry: TaskEntry) -> list[str]:
     found, least = entry.validation_accuracy, demanded.min_accuracy
-    if least is None or (found is not None and found >= least):
+    if least is None or (found is not None and found >= least - ROUNDING):
         return []
     return [f"{entry.name} has {_percent(found)} validation accuracy; at least {_percent(least)} is demanded"]
 
 
 def _below_gain(demanded: AcceptanceConfig, entry: TaskEntry) -> list[str]:
     found, baseline, least = entry.validation_accuracy, entry.baseline, demanded.min_gain
-    if least is None or (found is not None and baseline is not None and found - baseline >= least):
+    if least is None or (found is not None and baseline is not None and found - baseline >= least - ROUNDING):
         return []
     return [
         f"{entry.name} has {_percent(found)} validation accuracy, always answering its most frequent class "
@@ -49,7 +52,7 @@ def reasons_to_refuse(stream: Stream, proposal: Proposal) -> list[str]:
         f"{name} would lose {100 * (before - after):.1f} points of validation accuracy; "
         f"at most {100 * limit:g} are allowed"
         for name, (before, after) in accuracies_before_and_after(stream, proposal).items()
-        if before - after > limit
+        if before - after > limit + ROUNDING
     ]
 
 
