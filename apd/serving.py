@@ -57,10 +57,18 @@ def export(stream: Stream, task: str, file: Path, version: int | None = None) ->
     tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}
     described = {"task": task, "version": str(chosen.number), "classes": "\n".join(chosen.entry(task).classes)}
     try:
+        _check_place(file)
         save_file(tensors, file, metadata=described)
     except (SafetensorError, OSError) as error:
         raise Unreachable(f"{file} cannot be written: {error}") from error
     return sum(value.numel() for value in tensors.values())
+
+
+def _check_place(file: Path) -> None:
+    if file.is_dir():
+        raise Unreachable(f"{file} cannot be written: it is a folder; name a file in it")
+    if not file.parent.is_dir():
+        raise Unreachable(f"{file} cannot be written: there is no folder {file.parent}; make it first")
 
 
 def checkout(stream: Stream, folder: Path, version: int | None = None) -> int:

@@ -148,8 +148,12 @@ def test_files_that_hold_no_input_are_refused(learner: Learner, tmp_path: Path, 
 
 
 def test_a_place_that_cannot_be_written_is_named(learner: Learner, tmp_path: Path):
-    with pytest.raises(Unreachable, match=r"nowhere/shoes.safetensors cannot be written"):
+    with pytest.raises(Unreachable, match=r"nowhere/shoes.safetensors cannot be written: there is no folder .*nowhere"):
         export(learner.stream, "shoes", tmp_path / "nowhere" / "shoes.safetensors")
+    with pytest.raises(Unreachable, match="cannot be written: it is a folder; name a file in it"):
+        export(learner.stream, "shoes", tmp_path)
+    with pytest.raises(Unreachable, match=r"cannot be written.*File name too long"):
+        export(learner.stream, "shoes", tmp_path / ("x" * 300))
 
 
 def test_a_forgotten_task_answers_no_more(tmp_path: Path):

@@ -1,5 +1,6 @@
 """All that the report of a version shows, gathered from the store."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -214,6 +215,11 @@ def _full_tau(state: TaskState, name: str) -> Sparse:
 
 
 def _settings(stream: Stream) -> tuple[tuple[str, str], ...]:
+    """Names and values as `apd init --set` takes them."""
     values: dict[str, Any] = to_json(stream.config)
     groups = ("learning", "acceptance", "consolidation")
-    return tuple((name, str(value)) for group in groups for name, value in values[group].items())
+    return tuple(
+        (f"{group}.{name}", value if isinstance(value, str) else json.dumps(value))
+        for group in groups
+        for name, value in values[group].items()
+    )
