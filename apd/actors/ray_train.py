@@ -7,7 +7,7 @@ stays with the cluster. Here the driver makes the group and removes it, a pendin
 missing, and all actors are owned by the process that runs this.
 
 Nor does it start what a team does not need: a controller in a process of its own, and an actor for data sets, whose
-library every worker would import. A team of two starts in 8 s then instead of 12 (2 cores).
+library every worker would import. A team of two has its first epoch after 9.5 s then instead of 12.5 (2 busy cores).
 """
 
 import asyncio
