@@ -47,7 +47,7 @@ def build_report(stream: Stream, version: Version) -> Report:
         tasks=_task_rows(stream, version.entries, network.spec(2).size),
         accuracy=_accuracy_rows(stream, version.entries, history),
         capacity=_capacity(stream, history, network),
-        layers=_layers(stream, states, history),
+        layers=_layers(stream, list(network.spec(2).shared), states, history),
         consolidations=_consolidations(stream, history),
         fine_tuning=_fine_tuning(stream, version.entries),
         similarity=_similarity(states),
@@ -142,13 +142,17 @@ def _size(stream: Stream, version: Version, specs: Mapping[int, Spec]) -> Size |
         raise
 
 
-def _layers(stream: Stream, states: Sequence[TaskState], history: Sequence[Version]) -> tuple[LayerRow, ...]:
+def _layers(
+    stream: Stream, names: Sequence[str], states: Sequence[TaskState], history: Sequence[Version]
+) -> tuple[LayerRow, ...]:
+    """In the order of the network."""
     if not states:
         return ()
     last = next((past for past in reversed(history) if past.kind == "consolidate"), None)
     moves = stream.consolidation_report(last) if last else {}
     rows = []
-    for name, sigma in states[0].sigma.items():
+    for name in names:
+        sigma = states[0].sigma[name]
         densities = tuple(state.tau[name].nnz / sigma.numel() for state in states)
         moved = moves.get(name, {}).get("moves", {})
         rows.append(LayerRow(name, tuple(sigma.shape), densities, _clusters(states, name, moved)))

@@ -63,6 +63,7 @@ def test_clusters_and_moves_are_those_of_the_consolidation(made: Learner, report
     assert row.shared_elements == sum(part["local_shared_after"] for part in parts.values()) > 0
     assert 0 < row.largest_move <= SHARING["tolerance"]
     clusters = {layer.name: layer.clusters for layer in report.layers}
+    assert list(clusters) == ["dense1.weight", "dense2.weight"]
     assert {name for name, found in clusters.items() if found} == {
         name for name, part in parts.items() if part["members"]
     }

@@ -114,6 +114,12 @@ def test_dense_tensors_are_plain_safetensors() -> None:
     assert load(data)["w"].tolist() == [1.0, 2.0]
 
 
+def test_tensors_come_in_the_order_of_their_names() -> None:
+    tensors = {f"t{number}": torch.zeros(1) for number in range(30, 10, -1)}
+    assert list(decode_tensors(encode_tensors(tensors, {}), "here")) == sorted(tensors)
+    assert list(decode_snapshot(encode_snapshot(tensors, {}), "here")[0]) == sorted(tensors)
+
+
 def test_sparse_tensors_are_plain_parquet() -> None:
     data = encode_sparse({"w": Sparse.from_dense(torch.tensor([[0.0, 5.0], [0.0, 7.0]]))}, None)
     file = pq.ParquetFile(io.BytesIO(data))
