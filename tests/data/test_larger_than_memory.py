@@ -54,6 +54,16 @@ def test_a_task_is_on_disk_when_it_is_larger_than_the_limit(numbered: Callable[[
     assert isinstance(numbered(size - 1).train, SpooledSplit)
 
 
+@pytest.mark.parametrize(("limit", "kind"), [(60, Split), (59, SpooledSplit)])
+def test_what_counts_is_all_that_its_files_hold_together(tmp_path: Path, limit: int, kind: type) -> None:
+    parts = {"train": 24, "validation": 18, "test": 18}
+    chunks = {part: [(np.zeros((count, 1), np.uint8), np.arange(count) % 2)] for part, count in parts.items()}
+    write_task(tmp_path, "parts", chunks)
+    loaded = load_task(LocalFolder(tmp_path), limited(StreamConfig((1,), "uint8"), limit))
+    assert [type(part) for part in (loaded.train, loaded.validation, loaded.test)] == [kind] * 3
+    assert [len(part) for part in (loaded.train, loaded.validation, loaded.test)] == list(parts.values())
+
+
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_samples_on_disk_are_those_in_memory_in_the_same_order(numbered: Callable[[int], TaskData], part: str) -> None:
     kept, spooled = getattr(numbered(10**6), part), getattr(numbered(0), part)
@@ -79,6 +89,14 @@ def test_some_of_the_samples_are_chosen_without_reading_any() -> None:
     chosen = samples.take(torch.tensor([5, 0, 3])).take(torch.tensor([2, 0])).to("cpu")
     assert [inputs.flatten().tolist() for inputs, _ in chosen.chunks(1)] == [[3], [5]]
     assert chosen.labels.tolist() == [3, 5]
+
+
+def test_a_file_that_was_cut_meanwhile_is_no_answer() -> None:
+    samples = spool([(np.zeros((3, 4), np.uint8), np.zeros(3, np.int64))], 3, (4,), "uint8")
+    os.ftruncate(samples.inputs._file, 6)
+    assert samples.pick(torch.tensor([0])).tolist() == [[0] * 4]
+    with pytest.raises(DataError, match="row 1 of the samples on disk has 2 bytes, expected 4"):
+        samples.pick(torch.tensor([0, 1]))
 
 
 def test_nothing_of_it_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
