@@ -48,6 +48,7 @@ def up(
 
         setup(installation.stream, installation.pool, notify)
 
+    typer.echo("starting Prefect's server and worker and Ray, where they do not run yet ...", err=True)
     installation = local.up(home.expanduser().absolute(), prepare, stream=stream, pool=pool, s3=s3, database=database)
     for name, url in installation.urls.items():
         typer.echo(f"{name:14} {url}")
