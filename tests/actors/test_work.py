@@ -74,10 +74,9 @@ def test_a_node_that_runs_another_version_is_refused_by_its_actor(monkeypatch: p
 def test_a_store_that_a_node_cannot_reach_is_an_error_with_its_name(nodes: Nodes, moto_server: S3Server) -> None:
     stream = Stream.create(f"{moto_server.bucket()}/stream", small.config(custom={"far": 1}))
     name = small.accept(stream, 0)
-    far = nodes.add(far=1, environment={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    nodes.add(far=1, environment={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
     with pytest.raises(Unreachable, match=rf"^node {socket.gethostname()}: "):
         next(events(Trainer, "learn", stream.url, name, 0, resources=stream.config.resources))
-    nodes.kill(far)
 
 
 @pytest.mark.skipif(
@@ -112,15 +111,14 @@ def test_an_actor_killed_within_an_epoch_is_followed_by_one_that_goes_on(holding
     stream = Stream.create(str(tmp_path / "stream"), small.config(small.held_network(holding, 2)))
     name = small.accept(stream, 0)
 
-    def disturbed() -> None:
-        for _ in events(Trainer, "learn", stream.url, name, 0, resources=PLAIN):
-            wait_until(lambda: small.epochs_saved(stream, name) == 2)
-            ((process, _),) = alive()
-            kill_process(process)
-            holding.rmdir()
-
+    disturbed = events(Trainer, "learn", stream.url, name, 0, resources=PLAIN)
+    next(disturbed)
+    wait_until(lambda: small.epochs_saved(stream, name) == 2)
+    ((process, _),) = alive()
+    kill_process(process)
+    holding.rmdir()
     with pytest.raises(WorkerLost):
-        disturbed()
+        list(disturbed)
     first, *_, candidate = events(Trainer, "learn", stream.url, name, 0, resources=PLAIN)
     assert isinstance(first, Progress)
     assert first.epoch > 2
