@@ -22,6 +22,12 @@ FAULTS = [fault for fault in get_args(Fault) if not fault.startswith("act")]
 CASES = [*(("ceph", fault) for fault in FAULTS), ("moto_server", "drop after")]
 """Servers differ in what they say of a name that is taken, which only a lost answer brings about."""
 FAILED = "requests dropped before or after they acted, refused, slow, cut in half or never answered"
+SIDE_BY_SIDE = 3
+"""Chains of commits, each with a proxy and a stream of its own."""
+
+BEFORE_THE_END = 5
+"""Commits at the least, before the server is killed."""
+
 CREATE = 3
 """Number of the request that creates the manifest: after the hint and the look for a newer version."""
 
@@ -46,23 +52,34 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
         yield Place(server, endpoint, faults)
 
 
-@pytest.mark.parametrize(("place", "fault"), CASES, indirect=["place"])
-def test_a_commit_lands_once_whichever_request_fails(place: Place, fault: Fault) -> None:
-    for failing in itertools.count(1):
-        candidate = candidate_of(place.stream, place.stream.head(), f"task-{failing}", failing)
-        opened = place.open()
-        place.faults.begin({failing: fault})
-        version = opened.commit_candidate(candidate)
-        injected = place.faults.done[fault]
-        place.faults.begin({})
-        assert (version.number, version.commit_id) == (failing + 1, candidate.commit_id)
-        assert place.open().head() == version
-        count(FAILED, injected)
-        count("commits acknowledged, each found once")
-        if not injected:
-            break
-    assert failing > 4
-    assert verify(place.stream).problems == ()
+def fail_each(server: S3Server, fault: Fault, requests: Iterator[int]) -> None:
+    """Let these requests of a commit fail, one in each, until a commit has ended before."""
+    faults = Faults()
+    with serving(proxy(server.endpoint, faults)) as endpoint:
+        place = Place(server, endpoint, faults)
+        for number, failing in enumerate(requests, 2):
+            candidate = candidate_of(place.stream, place.stream.head(), f"task-{failing}", failing)
+            opened = place.open()
+            faults.begin({failing: fault})
+            version = opened.commit_candidate(candidate)
+            injected = faults.done[fault]
+            faults.begin({})
+            assert (version.number, version.commit_id) == (number, candidate.commit_id)
+            assert place.open().head() == version
+            count(FAILED, injected)
+            count("commits acknowledged, each found once")
+            if not injected:
+                break
+        assert failing > 4
+        assert verify(place.stream).problems == ()
+
+
+@pytest.mark.parametrize(("server", "fault"), CASES)
+def test_a_commit_lands_once_whichever_request_fails(request: pytest.FixtureRequest, server: str, fault: Fault) -> None:
+    found = request.getfixturevalue(server)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:  # most of it is waiting before a request is sent again
+        chains = (itertools.count(first, SIDE_BY_SIDE) for first in range(1, 1 + SIDE_BY_SIDE))
+        list(pool.map(lambda requests: fail_each(found, fault, requests), chains))
 
 
 def test_every_answer_lost_is_unreachable_and_trying_again_finds_the_commit(place: Place) -> None:
@@ -120,7 +137,7 @@ def test_a_server_killed_in_the_middle_loses_no_acknowledged_commit(ceph: CephSe
 
     with ThreadPoolExecutor(1) as pool:
         learning = pool.submit(keep_learning)
-        while len(acknowledged) < 5:
+        while len(acknowledged) < BEFORE_THE_END:
             time.sleep(0.01)
         ceph.kill()
         learning.result()
@@ -130,4 +147,4 @@ def test_a_server_killed_in_the_middle_loses_no_acknowledged_commit(ceph: CephSe
     assert verify(opened).problems == ()
     learn(opened, "afterwards", 1)
     count("servers killed -9 and started again in the middle of commits")
-    count("commits acknowledged, each found once", len(acknowledged))
+    count("commits acknowledged, each found once", BEFORE_THE_END)
