@@ -11,12 +11,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from apd.config import Dtype, NetworkConfig
+from apd.decomposition import bare_state
 from apd.errors import ApdError, DataError, NotFound, UnknownTask, Unreachable
 from apd.learner import Learner
 from apd.networks import from_config
-from apd.serving import Predictor, export
+from apd.serving import Predictor, checkout, export
 from apd.state import Shape
 from apd.training import predict_logits
+from tests.overview.small_streams import SHARING
+from tests.overview.small_streams import learner as few
 
 PICTURES = (1, 8, 8)
 SETTINGS = {"epochs": 2, "batch_size": 10, "capacity_per_task": 0.1}
@@ -145,6 +148,26 @@ def test_files_that_hold_no_input_are_refused(learner: Learner, tmp_path: Path, 
     np.savez(tmp_path / "two.npz", a=np.zeros(1), b=np.zeros(1))
     with pytest.raises(DataError, match=message):
         list(Predictor(learner.stream, "shoes").file(tmp_path / name))
+
+
+def test_a_version_from_before_a_consolidation_is_answered_and_exported_as_it_was(tmp_path: Path):
+    made = few(3, **SHARING)
+    before, after = made.stream.version(3), made.stream.head()
+    assert after.kind == "consolidate"
+    changed = [entry.name for entry in after.entries if entry.theta_key != before.entry(entry.name).theta_key]
+    assert changed
+    assert checkout(made.stream, tmp_path / "before", version=3) == checkout(made.stream, tmp_path / "after") == 3
+    for name in changed:
+        export(made.stream, name, tmp_path / "old.safetensors", version=3)
+        exported = load_file(tmp_path / "old.safetensors")
+        old = from_config(made.stream.config).state_dict(bare_state(made.stream.load_task(before, name)))
+        predictor = bare_state(Predictor(made.stream, name, version=3).state)
+        checked_out, newest = (load_file(tmp_path / place / f"{name}.safetensors") for place in ("before", "after"))
+        assert all(exported[key].equal(old[key]) and checked_out[key].equal(old[key]) for key in old)
+        assert all(
+            value.equal(bare_state(made.stream.load_task(before, name))[key]) for key, value in predictor.items()
+        )
+        assert any(not newest[key].equal(old[key]) for key in old)
 
 
 def test_a_place_that_cannot_be_written_is_named(learner: Learner, tmp_path: Path):
