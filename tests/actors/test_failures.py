@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from apd.store import Stream
+from apd.store.failures import Failures
 from flows.run import run
 from tests.actors import small
 from tests.actors.conftest import (
@@ -203,5 +204,6 @@ def test_a_head_that_is_restarted_ends_the_run_with_the_reason_and_the_next_goes
             assert started.wait(timeout=120) == 1
             wait_for_the_end_of_trainers(started.pid)
     assert "the Ray head was restarted" in (home / "log").read_text()
+    assert Failures(stream.objects).of("task-1") == []  # it is none of the task's
     run(stream.url, publish=False)
     assert_learned_once(stream.url, 2)
