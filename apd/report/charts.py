@@ -210,12 +210,5 @@ def _marks(
 
 
 def _per_task_label(report: Report) -> str:
-    summary = summarise(report)
-    measured = (
-        ("now", summary.now),
-        ("when learned", summary.when_learned),
-        ("by separate networks", summary.separate),
-        ("by fine-tuning", summary.fine_tuning),
-    )
-    parts = [f"{formats.percent(value.value)} {name}" for name, value in measured if value]
-    return f"Accuracy of {counted(len(report.tasks), 'task')}; on average {', '.join(parts)}."
+    parts = [f"{name} {formats.percent(value.value)}" for name, value in summarise(report).averages]
+    return f"Accuracy of {counted(len(report.tasks), 'task')}; average {', '.join(parts)}."

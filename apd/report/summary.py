@@ -70,6 +70,17 @@ class Summary:
     learning_seconds: float | None
     consolidation_seconds: float | None
 
+    @property
+    def averages(self) -> list[tuple[str, Average]]:
+        """Average accuracies that were measured, each by its name."""
+        named = (
+            ("when learned", self.when_learned),
+            ("now", self.now),
+            ("separate networks", self.separate),
+            ("fine-tuning", self.fine_tuning),
+        )
+        return [(name, value) for name, value in named if value]
+
 
 def summarise(report: Report) -> Summary:
     """The headline figures of a report."""

@@ -97,13 +97,7 @@ def summary_lines(report: Report, summary: Summary) -> list[tuple[str, str]]:
 
 
 def _accuracy_lines(summary: Summary) -> list[tuple[str, str]]:
-    measured = (
-        ("when learned", summary.when_learned),
-        ("now", summary.now),
-        ("separate networks", summary.separate),
-        ("fine-tuning", summary.fine_tuning),
-    )
-    parts = [f"{name} {_average(value, summary.tasks)}" for name, value in measured if value]
+    parts = [f"{name} {_average(value, summary.tasks)}" for name, value in summary.averages]
     return [("average accuracy", ", ".join(parts))] if parts else []
 
 
