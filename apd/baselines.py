@@ -230,19 +230,26 @@ class JointTraining:
         free = {key: value for key, value in self._body.items() if value.requires_grad and key not in spec.shared}
         self._adam = Adam((Group(decayed, config.weight_decay), Group(free)))
         self._head_adam = {name: Adam((Group(head),)) for name, head in self._heads.items()}
+        self._kept: dict[str, Tensor] = {}
 
     def run(self) -> dict[str, float]:
         """Train; returns each task's test accuracy under the kept parameters."""
-        first = max(1, self.config.epochs - LAST_EPOCHS + 1)
-        best, kept = -1.0, self._accuracies()
+        first, best = max(1, self.config.epochs - LAST_EPOCHS + 1), -1.0
+        accuracies: dict[str, float] = {}
         for epoch in range(1, self.config.epochs + 1):
             rate = self.config.learning_rate * self.config.learning_rate_decay ** (epoch - 1)
             for task, inputs, labels in self._batches(epoch):
                 self._step(task, inputs, labels, rate)
             chosen = mean(self._accuracy(task, task.data.validation) for task in self.tasks)
             if epoch >= first and chosen >= best:
-                best, kept = chosen, self._accuracies()
-        return kept
+                best, accuracies = chosen, self._accuracies()
+                self._kept = {key: value.detach().cpu().clone() for key, value in self._body.items()}
+        return accuracies
+
+    @property
+    def body(self) -> Tensors:
+        """What the tasks share, of the epoch that was kept; on the CPU. Empty before `run`."""
+        return self._kept
 
     def _batches(self, epoch: int) -> Iterator[tuple[JointTask, Tensor, Tensor]]:
         config = self.config

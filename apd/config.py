@@ -173,6 +173,11 @@ class ConsolidationConfig:
     tries: int = 3
     """A refused consolidation is tried again with a third of the tolerance, until there were so many."""
 
+    refit: bool = False
+    """The first consolidation, if it comes before 2 s tasks, learns sigma again from all of them together, and each of
+    them anew within its budget, instead of clustering. It costs twice what the tasks cost, once. Later tasks gain where
+    tasks resemble each other; the gate decides whether it is kept."""
+
     @property
     def tolerances(self) -> tuple[float, ...]:
         """Of each try, the largest first."""

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from apd.baselines import JointTask
 from apd.config import (
     AcceptanceConfig,
     ConsolidationConfig,
@@ -42,8 +43,9 @@ from apd.decomposition import bare_state
 from apd.errors import ConfigError, DataError, StateError, TaskRefused, UnknownTask
 from apd.metrics import most_frequent
 from apd.networks import from_config, of_module
-from apd.overview import accuracies_before_and_after, is_due, reasons_to_refuse, shortfalls
-from apd.state import Consolidation, Learned, Shape, TaskState
+from apd.overview import accuracies_before_and_after, is_due, reasons_to_refuse, refit_is_due, shortfalls
+from apd.refit import joint_sigma, learn_again, refit
+from apd.state import Consolidation, Learned, Shape, TaskState, Tensors
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
 from apd.store.transfer import copy_stream
 from apd.training import Fit, Progress, accuracy, predict_logits
@@ -249,21 +251,38 @@ class Learner:
         """Put all tasks on one sigma and cluster their taus; `learn` does so every s tasks.
 
         Where a task would lose more validation accuracy than `max_accuracy_drop`, it is tried again with a third of the
-        tolerance. None, and nothing changes, when every try was refused. Raises StateError without tasks.
+        tolerance. With `refit` the first one learns sigma again instead, if that passes. None, and nothing changes,
+        when every try was refused. Raises StateError without tasks.
         """
         stream, head = self.stream, self.stream.head()
         if head.sigma is None:
             raise StateError("nothing was learned yet: there is nothing to consolidate")
-        tasks, sigma = [stream.load_entry(entry) for entry in head.entries], stream.load_sigma(head.sigma)
-        settings, seed = stream.config.consolidation, stream.config.learning.seed
-        for tolerance in settings.tolerances:
-            wanted = replace(settings, tolerance=tolerance)
-            outcome = consolidate(tasks, sigma, stream.clustering(head), wanted, seed)
+        for outcome in self._outcomes(head, stream.load_sigma(head.sigma)):
             proposal = stream.write_consolidation(outcome, base=head)
             if self._passes(head, proposal):
                 stream.commit_consolidation(proposal)
                 return outcome
         return None
+
+    def _outcomes(self, head: Version, sigma: Tensors) -> Iterator[Consolidation]:
+        """What the gate is asked about, one after another."""
+        stream = self.stream
+        tasks = [stream.load_entry(entry) for entry in head.entries]
+        if refit_is_due(stream, head):
+            yield self._refit(head, tasks)
+        settings, seed = stream.config.consolidation, stream.config.learning.seed
+        for tolerance in settings.tolerances:
+            yield consolidate(tasks, sigma, stream.clustering(head), replace(settings, tolerance=tolerance), seed)
+
+    def _refit(self, head: Version, before: Sequence[TaskState]) -> Consolidation:
+        stream, learning = self.stream, self.stream.config.learning
+        tasks = [
+            JointTask(entry.name, len(entry.classes), load_task(stream.task_folder(entry.name), stream.config))
+            for entry in head.entries
+        ]
+        sigma = joint_sigma(self._network, tasks, learning, device=self._device)
+        after = [learn_again(self._network, task, sigma, learning, device=self._device) for task in tasks]
+        return refit(before, after, sigma)
 
     def _passes(self, head: Version, proposal: Proposal) -> bool:
         """Whether the gate lets the proposal become the head; a refused one is kept aside."""

@@ -14,7 +14,7 @@ Every dictionary is keyed by the parameter's name in the network (`conv1.weight`
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -219,6 +219,8 @@ class Regrouping:
     """Elements of the newest sigma that went back to an earlier value because that needs fewer taus."""
     report: Mapping[str, ParameterReport]
     """Per shared parameter."""
+    refit: bool = field(default=False, kw_only=True)
+    """Whether sigma and all tasks were learned again (`apd.refit`), instead of taus clustered."""
 
     @property
     def largest_move(self) -> float:

@@ -1,10 +1,12 @@
 """`consolidate`: taus that resemble each other become shared parameters of a cluster."""
 
+from collections.abc import Iterator
+
 from prefect import flow
 
 from apd.actors import cluster
 from apd.errors import AlreadyExists
-from apd.overview import is_due
+from apd.overview import is_due, refit_is_due
 from apd.store import Proposal, Stream, Version
 from flows import gates, steps
 from flows.forms import StreamUrl
@@ -17,7 +19,7 @@ def consolidate(stream: StreamUrl, only_if_due: bool = False, publish: bool = Tr
     """Cluster the taus, measure what that does, and make it the head unless a task loses more than the stream allows.
 
     Where a task would, it is tried again with a third of the tolerance. When every try was refused the head stays, and
-    the run ends as Refused.
+    the run ends as Refused. With `consolidation.refit` the first one learns sigma again instead, from all tasks so far.
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
@@ -53,9 +55,12 @@ def consolidate(stream: StreamUrl, only_if_due: bool = False, publish: bool = Tr
 
 
 def _first_that_passes(stream: Stream, head: Version) -> Proposal | None:
-    """The consolidation of the head at the largest tolerance that passes the gate, None if there is none."""
+    """The first that passes the gate: a refit where it is due, then the largest tolerance; None if there is none."""
+    return next((one for one in _proposals(stream, head) if not gates.gate(stream.url, one)), None)
+
+
+def _proposals(stream: Stream, head: Version) -> Iterator[Proposal]:
+    if refit_is_due(stream, head):
+        yield steps.refit(stream.url, head.number)
     for tolerance in stream.config.consolidation.tolerances:
-        proposal = steps.cluster(stream.url, head.number, tolerance)
-        if not gates.gate(stream.url, proposal):
-            return proposal
-    return None
+        yield steps.cluster(stream.url, head.number, tolerance)

@@ -193,7 +193,7 @@ def show_refused_task(stream: Stream, candidate: Candidate, reasons: Sequence[st
 def show_refused_consolidation(stream: Stream, refusals: Sequence[RefusedConsolidation]) -> str:
     """What each tolerance would have cost every task; returns where the refusals are kept."""
     base, place = refusals[-1].base, stream.refusals.place(refusals[-1].base)
-    tolerances = [formats.magnitude(one.details["tolerance"]) for one in refusals]
+    tolerances = ["refit" if one.refit else formats.magnitude(one.details["tolerance"]) for one in refusals]
     lines = [f"# Consolidation of version {base} was refused", ""]
     lines += [f"- {escape(reason)}" for reason in refusals[-1].reasons]
     lines += ["", "Validation accuracy in %, as it is and at each tolerance that was tried:", ""]

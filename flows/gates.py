@@ -58,8 +58,8 @@ def gate(url: str, proposal: Proposal) -> list[str]:
     if reasons:
         accuracies = overview.accuracies_before_and_after(stream, proposal)
         place = stream.refusals.keep_consolidation(proposal, reasons, accuracies)
-        tolerance = proposal.details["tolerance"]
-        get_run_logger().warning("tolerance %.3g costs too much, kept in %s: %s", tolerance, place, "; ".join(reasons))
+        what = "learning sigma again" if proposal.details["refit"] else f"tolerance {proposal.details['tolerance']:.3g}"
+        get_run_logger().warning("%s costs too much, kept in %s: %s", what, place, "; ".join(reasons))
     return reasons
 
 

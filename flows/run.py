@@ -128,16 +128,27 @@ def trainings(
 
     A task starts on the head that there is when the task `max_parallel` places before it has been dealt with. So the
     head it starts on follows from the order of arrival alone, not from which training ends first. While the stream has
-    no sigma the first task trains alone: it makes the sigma that the others start from.
+    no sigma the first task trains alone: it makes the sigma that the others start from. Tasks after a refit of sigma do
+    not start before it.
     """
     opened, queue, running = Stream.open(stream), deque(waiting), deque[tuple[str, Training]]()
     width = max_parallel or opened.config.resources.max_parallel
     while queue or running:
-        places = 1 if opened.head().sigma is None else width
+        places = _places(opened, width)
         while queue and len(running) < places:
             task = queue.popleft()
             running.append((task, steps.train.submit(stream, task, steps.decide_base(stream, task), workers)))
         yield running.popleft()
+
+
+def _places(stream: Stream, width: int) -> int:
+    """How many tasks may train on the sigma there is, `width` at most."""
+    head = stream.head()
+    if head.sigma is None:
+        return 1
+    if overview.refit_is_ahead(stream, head):
+        return min(width, max(1, stream.config.consolidation.consolidate_every - len(head.entries)))
+    return width
 
 
 def consolidate_if_due(stream: str, publish: bool) -> None:

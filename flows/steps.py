@@ -232,6 +232,12 @@ def cluster(url: str, version: int, tolerance: float) -> Proposal:
     return actors.propose(Stream.open(url), version, tolerance)
 
 
+@step("refit", retries=4, delay=5, timeout=None)
+def refit(url: str, version: int) -> Proposal:
+    """Learn sigma again from the tasks of a version together, and each anew, on Ray actors; a proposal as above."""
+    return actors.propose_refit(Stream.open(url), version, get_run_logger().info)
+
+
 @step("commit consolidation")
 def commit_consolidation(url: str, proposal: Proposal) -> int:
     """Make the proposal the head; raises AlreadyExists when another version came first."""

@@ -14,6 +14,7 @@ from apd.config import NetworkConfig
 from apd.errors import AlreadyExists, ConfigError, DataError, StateError, UnknownTask
 from apd.learner import Learner
 from apd.serving import export
+from apd.store.upkeep import verify
 
 SHAPE = (1, 4, 4)
 FIVE_LINES = """
@@ -256,6 +257,35 @@ def test_a_consolidation_that_costs_accuracy_is_refused() -> None:
     assert learner.consolidate() is None
     assert learner.stream.head() == head
     assert_same_bits(probabilities(learner), expected)
+
+
+def test_sigma_is_learned_again_once_and_taus_are_clustered_from_then_on() -> None:
+    learner = new(consolidate_every=3, refit=True, max_accuracy_drop=1.0)
+    for number in range(3):
+        learner.learn(f"task-{number}", samples(number))
+    [first, *learned] = learner.stream.log()
+    assert (first.kind, first.details["refit"]) == ("consolidate", True)
+    assert "learned again from a sigma of all of them" in first.message
+    keys = {entry.name: entry.theta_key for entry in learned[0].entries}
+    assert all(entry.theta_key != keys[entry.name] for entry in first.entries)
+    assert learner.stream.evaluations.get(first.entries[0].theta_key)
+    for number in range(3, 6):
+        learner.learn(f"task-{number}", samples(number))
+    assert not learner.stream.head().details["refit"]
+    assert learner.stream.clustering(learner.stream.head()).rounds == 2
+    assert verify(learner.stream).problems == ()
+
+
+def test_a_refit_that_costs_accuracy_is_refused_and_taus_are_clustered_instead() -> None:
+    slow = {"capacity_per_task": 0.01, "mask_rate": 1.0, "private_rate": 0.01}  # a task learned again learns little
+    learner = new(epochs=3, consolidate_every=3, refit=True, max_accuracy_drop=0.0, **slow)
+    for number in range(3):
+        learner.learn(f"task-{number}", samples(number, classes=10, count=240))
+    [refused, *_] = learner.stream.refusals.consolidations()
+    assert refused.refit
+    assert "would lose" in refused.reasons[0]
+    head = learner.stream.head()
+    assert (head.kind, head.details["refit"]) == ("consolidate", False)
 
 
 def test_nothing_to_consolidate() -> None:

@@ -6,6 +6,7 @@
     work        an actor of its own for each piece of work
     crew        several actors that share a list of pieces of work
     consolidation   a consolidation by a crew
+    refit       sigma learned again by a crew
     data_parallel   several workers on one task, through Ray Train
     metrics     what a monitor sees of it
     cluster     the connection
@@ -17,6 +18,7 @@ from apd.actors.cluster import cluster
 from apd.actors.consolidation import propose
 from apd.actors.crew import crew
 from apd.actors.data_parallel import learning
+from apd.actors.refit import propose_refit
 from apd.actors.resources import check_resources
 from apd.actors.work import companion, events
 from apd.actors.workers import Comparer, Evaluation, Evaluator, Trainer
@@ -33,4 +35,5 @@ __all__ = [
     "events",
     "learning",
     "propose",
+    "propose_refit",
 ]

@@ -234,7 +234,7 @@ class Consolidator(Worker):
     ) -> Proposal:
         """Store what was decided; seconds: that it took."""
         records, version = self.stream.records, self.stream.version(job.base)
-        masks = (records.read_masks(records.read_record(entry.record)) for entry in version.entries)
+        masks = (records.read_masks(records.read_record(entry.record)) for entry in entries)
         statistics = write_sums(records, masks, job.commit)
         return conclude(records, outcome, version, "consolidate", job.commit, entries, sigma, statistics, seconds)
 

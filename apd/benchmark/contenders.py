@@ -4,10 +4,10 @@ Each is the library's own training, with the same network, data, epochs and sele
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from apd.baselines import ElasticWeights, FineTuning, SeparateNetwork
+from apd.baselines import ElasticWeights, FineTuning, JointTask, SeparateNetwork
 from apd.config import ConsolidationConfig, LearningConfig
 from apd.consolidation import consolidate
 from apd.data import NamedTask, Samples
@@ -15,6 +15,7 @@ from apd.decomposition import arrive
 from apd.loop import bare_accuracy
 from apd.metrics import paper_capacity
 from apd.networks import Network
+from apd.refit import joint_sigma, learn_again, refit
 from apd.state import FIRST, UNCLUSTERED, Consolidation, TaskState, Tensors
 from apd.store.footprint import footprint
 from apd.training import Fit, Progress, accuracy
@@ -65,7 +66,7 @@ class Additive(Contender):
         super().__init__(setting)
         self._tasks: dict[str, TaskState] = {}
         self._origin: Tensors = {}
-        self._validation: dict[str, Samples] = {}
+        self._data: dict[str, JointTask] = {}
         self._changes: dict[str, int] = {}
         self._arrival, self._clustering, self._waiting = FIRST, UNCLUSTERED, 0
 
@@ -77,7 +78,7 @@ class Additive(Contender):
         learned = fit.result().task
         self._origin = self._origin or learned.sigma
         self._tasks[task.name], self._changes[task.name] = learned, 0
-        self._validation[task.name] = task.data.validation
+        self._data[task.name] = JointTask(task.name, classes, task.data)
         self._arrival = arrive(self._arrival, learned, learned.sigma)
         self._waiting += 1
         if of.learning.variant == "apd2" and self._waiting >= of.consolidation.consolidate_every:
@@ -85,23 +86,36 @@ class Additive(Contender):
 
     def _consolidate(self) -> None:
         """At the largest tolerance that costs no task more validation accuracy than is allowed, if there is one."""
-        tasks, settings, seed = list(self._tasks.values()), self.setting.consolidation, self.setting.learning.seed
-        for tolerance in settings.tolerances:
-            wanted = replace(settings, tolerance=tolerance)
-            outcome = consolidate(tasks, self._sigma, self._clustering, wanted, seed)
+        for outcome in self._outcomes():
             drops = (self._validated(self._tasks[after.name]) - self._validated(after) for after in outcome.tasks)
-            if max(drops) <= settings.max_accuracy_drop:
+            if max(drops) <= self.setting.consolidation.max_accuracy_drop:
                 self._adopt(outcome)
                 return
+
+    def _outcomes(self) -> Iterator[Consolidation]:
+        tasks, settings, seed = list(self._tasks.values()), self.setting.consolidation, self.setting.learning.seed
+        if settings.refit and not self._clustering.rounds and len(tasks) < 2 * settings.consolidate_every:
+            yield self._refit(tasks)
+        for tolerance in settings.tolerances:
+            yield consolidate(tasks, self._sigma, self._clustering, replace(settings, tolerance=tolerance), seed)
+
+    def _refit(self, before: Sequence[TaskState]) -> Consolidation:
+        of, tasks = self.setting, [self._data[task.name] for task in before]
+        sigma = joint_sigma(of.network, tasks, of.learning, device=of.device)
+        after = [learn_again(of.network, task, sigma, of.learning, device=of.device) for task in tasks]
+        return refit(before, after, sigma)
 
     def _adopt(self, outcome: Consolidation) -> None:
         self._tasks = {after.name: after for after in outcome.tasks}
         self._changes = {name: change + 1 for name, change in self._changes.items()}
-        self._arrival = replace(self._arrival, sigma=outcome.sigma)
+        self._arrival = FIRST
+        for task in outcome.tasks:
+            self._arrival = arrive(self._arrival, task, outcome.sigma)
+        self._origin = outcome.sigma if outcome.refit else self._origin
         self._clustering, self._waiting = outcome.clustering, 0
 
     def _validated(self, task: TaskState) -> float:
-        return accuracy(self.setting.network, task, self._validation[task.name].to(self.setting.device))
+        return accuracy(self.setting.network, task, self._data[task.name].data.validation.to(self.setting.device))
 
     @property
     def _sigma(self) -> Tensors:

@@ -8,7 +8,7 @@ content     all that its report shows
 """
 
 from apd.overview.content import Growth, build_report, growth
-from apd.overview.facts import accuracies, arrivals, is_due, status, tasks
+from apd.overview.facts import accuracies, arrivals, is_due, refit_is_ahead, refit_is_due, status, tasks
 from apd.overview.gates import accuracies_before_and_after, reasons_to_refuse, shortfalls
 from apd.overview.waiting import learnable, left_out
 
@@ -23,6 +23,8 @@ __all__ = [
     "learnable",
     "left_out",
     "reasons_to_refuse",
+    "refit_is_ahead",
+    "refit_is_due",
     "shortfalls",
     "status",
     "tasks",

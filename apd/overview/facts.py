@@ -112,4 +112,20 @@ def is_due(stream: Stream) -> bool:
     head = stream.head()
     settings = stream.config.consolidation
     grown = learned_since_consolidation(stream, head) >= settings.consolidate_every
-    return grown and len(stream.refusals.consolidations(head.number)) < len(settings.tolerances)
+    clusterings = [one for one in stream.refusals.consolidations(head.number) if not one.refit]
+    return grown and len(clusterings) < len(settings.tolerances)
+
+
+def refit_is_due(stream: Stream, head: Version) -> bool:
+    """Whether consolidating this version means to learn sigma again first: wanted, never done, not refused for it."""
+    settings = stream.config.consolidation
+    if not refit_is_ahead(stream, head) or len(head.entries) < settings.consolidate_every:
+        return False
+    return not any(one.refit for one in stream.refusals.consolidations(head.number))
+
+
+def refit_is_ahead(stream: Stream, head: Version) -> bool:
+    """Whether sigma may still be learned again; a task that trains meanwhile would go on needing the old one."""
+    settings = stream.config.consolidation
+    wanted = settings.refit and stream.config.learning.variant == "apd2"
+    return wanted and stream.clustering(head).rounds == 0 and len(head.entries) < 2 * settings.consolidate_every

@@ -170,7 +170,8 @@ def _tau_nnz(task: TaskState) -> int:
 def _describe(outcome: Regrouping, entries: Sequence[TaskEntry]) -> str:
     tasks, clusters = counted(len(entries), "task"), counted(_clusters(outcome), "cluster")
     after = sum(entry.tau_nnz for entry in entries)
-    return f"{tasks}, {clusters}, tau {_tau_before(outcome):,} -> {after:,} non-zeros"
+    what = "learned again from a sigma of all of them" if outcome.refit else clusters
+    return f"{tasks}, {what}, tau {_tau_before(outcome):,} -> {after:,} non-zeros"
 
 
 def _clusters(outcome: Regrouping) -> int:
@@ -186,6 +187,7 @@ def _tau_before(outcome: Regrouping) -> int:
 def _details(records: Records, outcome: Regrouping, entries: Sequence[TaskEntry], commit: str) -> dict[str, JSON]:
     parameters = {name: dataclasses.asdict(part) for name, part in outcome.report.items()}
     return {
+        "refit": outcome.refit,
         "tolerance": outcome.tolerance,
         "clusters": _clusters(outcome),
         "shared_elements": sum(part.local_shared_after for part in outcome.report.values()),

@@ -41,6 +41,11 @@ class RefusedConsolidation:
     details: Mapping[str, JSON]
     """As of the version that it would have made."""
 
+    @property
+    def refit(self) -> bool:
+        """Whether it would have learned sigma again."""
+        return bool(self.details.get("refit", False))
+
 
 def refused_task_key(task: str) -> str:
     """Where the refusal of a task is."""
@@ -102,10 +107,10 @@ class Refusals:
         return self._objects.where(key)
 
     def consolidations(self, base: int | None = None) -> list[RefusedConsolidation]:
-        """Those of a version, or all, in the order of versions; of each version the largest tolerance first."""
+        """Those of a version, or all, in the order of versions; of each version a refit, then the largest tolerance."""
         area = CONSOLIDATIONS if base is None else refused_consolidations(base)
         found = [self._consolidation(item.key) for item in self._objects.list(area)]
-        return sorted(found, key=lambda one: (one.base, -one.details["tolerance"]))
+        return sorted(found, key=lambda one: (one.base, not one.refit, -one.details["tolerance"]))
 
     def place(self, base: int) -> str:
         """Where the refused consolidations of a version are kept."""

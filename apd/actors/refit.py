@@ -1,0 +1,71 @@
+"""sigma learned again by actors (`apd.refit`).
+
+    joint        once       joint training of all tasks, on one actor; it opens the data of all of them
+    learn_again  per task   on top of that sigma, on as many actors as there is room for
+    conclude     once       the proposal
+
+Where an actor is lost, all of it is repeated: it is done once in the life of a stream, with a handful of tasks.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from apd.actors.consolidation import Consolidator, Job
+from apd.actors.crew import crew
+from apd.baselines import JointTask
+from apd.refit import differing, joint_sigma, learn_again, merged, outcome, report
+from apd.state import ParameterReport
+from apd.store import Proposal, SigmaRef, Stream, TaskEntry
+from apd.store.proposals import rewrite
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """One task in its new form."""
+
+    entry: TaskEntry
+    report: dict[str, ParameterReport]
+
+
+def propose_refit(stream: Stream, base: int, tell: Callable[[str], None]) -> Proposal:
+    """Learn the tasks of version `base` together and then each anew; the proposal's blobs are in the store.
+
+    tell: is given a line whenever a part is done.
+    """
+    started, entries, job = time.monotonic(), stream.version(base).entries, Job(base, 0.0, secrets.token_hex(16))
+    with crew(Refitter, stream.url, stream.config.resources, most=len(entries)) as work:
+        sigma, moved = work.one("joint", job)
+        tell(f"sigma learned from {len(entries)} tasks together")
+        found = list[Again]()
+        for again in work.each("learn_again", entries, job, sigma):
+            tell(f"{again.entry.name} learned again on top of it")
+            found.append(again)
+        stored = sum(entry.tau_nnz for entry in entries)
+        regrouping = outcome(stored, moved, merged(again.report for again in found))
+        seconds, renewed = time.monotonic() - started, [again.entry for again in found]
+        proposal: Proposal = work.one("conclude", job, sigma, regrouping, renewed, seconds)
+    return proposal
+
+
+class Refitter(Consolidator):
+    """What one actor does of it."""
+
+    def joint(self, job: Job) -> tuple[SigmaRef, int]:
+        """Store the sigma of all tasks together; also in how many elements it differs from the newest."""
+        version = self.stream.version(job.base)
+        tasks = [self._task(entry) for entry in version.entries]
+        sigma = joint_sigma(self.network, tasks, self.stream.config.learning, device=self.device)
+        reference = self.stream.records.sigmas.write(sigma, {"commit": job.commit}, near=version.sigma)
+        return reference, differing(sigma, self._newest(version))
+
+    def learn_again(self, entry: TaskEntry, job: Job, sigma: SigmaRef) -> Again:
+        """Train the task on top of this sigma and store it."""
+        stream, before = self.stream, self.stream.load_entry(entry)
+        task, single = self._task(entry), stream.load_sigma(sigma)
+        after = learn_again(self.network, task, single, stream.config.learning, device=self.device)
+        return Again(rewrite(stream.records, entry, after, sigma, job.commit), report(before, after))
+
+    def _task(self, entry: TaskEntry) -> JointTask:
+        return JointTask(entry.name, len(entry.classes), self._data(entry.name))

@@ -1,0 +1,100 @@
+"""sigma learned again, from the first tasks together, and each of them anew on top of it.
+
+The first task alone makes the sigma that every later task starts from, and what one task shows is little to start from.
+Once s tasks are there, a network trained on all of them at once gives a better one. It is found by joint training
+(`apd.baselines.JointTraining`); then every task is learned as if it had just arrived, within the budget of any task.
+
+This is the one place where old thetas are replaced instead of kept, so the caller puts it through the gate that every
+consolidation passes. It happens once in the life of a stream: what it costs does not grow.
+
+    sigma = joint_sigma(network, tasks, learning)
+    states = [learn_again(network, task, sigma, learning) for task in tasks]
+    outcome = refit(before, states, sigma)
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+
+from torch import Tensor
+
+from apd.baselines import JointTask, JointTraining
+from apd.config import LearningConfig
+from apd.decomposition import compose
+from apd.networks import Network
+from apd.state import Arrival, Clustering, Consolidation, ParameterReport, Regrouping, TaskState, Tensors
+from apd.training import Fit
+
+
+def joint_sigma(
+    network: Network, tasks: Sequence[JointTask], learning: LearningConfig, *, device: str = "cpu"
+) -> dict[str, Tensor]:
+    """The shared parameters of one network with a head for each task, trained on two or more tasks; on the CPU."""
+    joint = JointTraining(network, tasks, learning, device=device)
+    joint.run()
+    return {key: joint.body[key] for key in network.spec(tasks[0].classes).shared}
+
+
+def learn_again(
+    network: Network, task: JointTask, sigma: Tensors, learning: LearningConfig, *, device: str = "cpu"
+) -> TaskState:
+    """The task relative to this sigma, which stands still; masks, tau and private tensors are trained from nothing."""
+    arrival = Arrival(sigma, pull={}, curvature={}, earlier=0)
+    held = replace(learning, variant="apd-fixed")
+    fit = Fit(network, task.name, task.classes, task.data, arrival, held, device=device)
+    for _ in fit.epochs():
+        pass
+    return fit.result().task
+
+
+def refit(before: Sequence[TaskState], after: Sequence[TaskState], sigma: Tensors) -> Consolidation:
+    """Both forms of the same tasks, the newest sigma being the last one's, as the outcome of a consolidation."""
+    stored = sum(part.nnz for task in before for part in task.tau.values())
+    found = outcome(stored, differing(sigma, before[-1].sigma), merged(map(report, before, after)))
+    facts = {item.name: getattr(found, item.name) for item in fields(found)}
+    return Consolidation(**facts, tasks=tuple(after), sigma=sigma)
+
+
+def outcome(tau_stored: int, sigma_moved: int, found: Mapping[str, ParameterReport]) -> Regrouping:
+    """What was decided, without tensors: no clusters. The arguments are those of `Regrouping`."""
+    return Regrouping(Clustering(1, {}), 0.0, tau_stored, sigma_moved, found, refit=True)
+
+
+def differing(sigma: Tensors, other: Tensors) -> int:
+    """The number of elements in which they differ."""
+    return sum(int((value != other[name]).sum()) for name, value in sigma.items())
+
+
+def report(before: TaskState, after: TaskState) -> dict[str, ParameterReport]:
+    """What became of one task, per shared parameter."""
+    old, new = compose(before), compose(after)
+    return {
+        name: ParameterReport(
+            members=(),
+            inertia=None,
+            refused=0,
+            tau_before=before.tau[name].nnz,
+            tau_after=after.tau[name].nnz,
+            local_shared_before=0,
+            local_shared_after=0,
+            moves={before.name: float((old[name] - new[name]).abs().max())},
+        )
+        for name in old
+    }
+
+
+def merged(reports: Iterable[Mapping[str, ParameterReport]]) -> dict[str, ParameterReport]:
+    """The reports of several tasks as one."""
+    total: dict[str, ParameterReport] = {}
+    for found in reports:
+        for name, part in found.items():
+            total[name] = _added(total[name], part) if name in total else part
+    return total
+
+
+def _added(one: ParameterReport, other: ParameterReport) -> ParameterReport:
+    return replace(
+        one,
+        tau_before=one.tau_before + other.tau_before,
+        tau_after=one.tau_after + other.tau_after,
+        moves={**one.moves, **other.moves},
+    )
