@@ -86,6 +86,17 @@ def test_a_consolidation_that_costs_too_much_is_refused():
     assert numbers(run("apd2@0.5", **settings)) == numbers(run("apd1@0.5", **settings))
 
 
+def test_apd2_learns_sigma_again_where_that_is_wanted():
+    settings = consolidating(max_accuracy_drop=1.0)
+    settings["consolidation"] |= {"consolidate_every": 2, "refit": True}
+    settings["tasks"] = 3
+    apart, refitted = run("apd1@0.5", **settings), run("apd2@0.5", **settings)
+    assert refitted.tasks[0].accuracies[0] == apart.tasks[0].accuracies[0]
+    assert refitted.tasks[0].accuracies[1:] != apart.tasks[0].accuracies[1:]
+    assert refitted.tasks[2].accuracies != apart.tasks[2].accuracies
+    assert refitted.tasks[1].paper_capacity > apart.tasks[1].paper_capacity  # the first task has a tau as well
+
+
 def test_sizes():
     separate, tuned, elastic = run("stl"), run("finetuning"), run("ewc")
     assert separate.byte_capacity == pytest.approx(2.0)
