@@ -20,6 +20,9 @@ SLOW, SILENCE = 0.3, 3.0
 IMPATIENT = {"connect_timeout": 2, "read_timeout": 1, "retries": {"mode": "standard", "max_attempts": 3}}
 """`config_kwargs` of a client that gives a silent server up after a second."""
 
+ONCE = IMPATIENT | {"retries": {"mode": "standard", "max_attempts": 1}}
+"""Of a client that waits before no second attempt, where no attempt can succeed."""
+
 
 class Handler(BaseHTTPRequestHandler, ABC):
     """Answers every method through `answer`."""

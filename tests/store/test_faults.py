@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_args
 
@@ -14,7 +14,7 @@ from apd.store.upkeep import verify
 from tests.conftest import CephServer, S3Server
 from tests.store.counts import count
 from tests.store.samples import CONFIG, candidate_of, learn
-from tests.store.servers import IMPATIENT, Fault, Faults, proxy, serving
+from tests.store.servers import IMPATIENT, ONCE, Fault, Faults, proxy, serving
 
 pytestmark = pytest.mark.faults
 
@@ -35,9 +35,11 @@ CREATE = 3
 class Place:
     """A new stream behind a proxy that can fail."""
 
-    def __init__(self, server: S3Server, endpoint: str, faults: Faults) -> None:
+    def __init__(
+        self, server: S3Server, endpoint: str, faults: Faults, patience: Mapping[str, object] = IMPATIENT
+    ) -> None:
         self.faults = faults
-        self.options: dict[str, Any] = server.storage_options | {"endpoint_url": endpoint, "config_kwargs": IMPATIENT}
+        self.options: dict[str, Any] = server.storage_options | {"endpoint_url": endpoint, "config_kwargs": patience}
         self.stream = Stream.create(f"{server.bucket()}/stream", CONFIG, storage_options=self.options)
         learn(self.stream, "first")
 
@@ -49,7 +51,7 @@ class Place:
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     server, faults = request.getfixturevalue(request.param), Faults()
     with serving(proxy(server.endpoint, faults)) as endpoint:
-        yield Place(server, endpoint, faults)
+        yield Place(server, endpoint, faults, ONCE)
 
 
 def fail_each(server: S3Server, fault: Fault, requests: Iterator[int]) -> None:

@@ -21,7 +21,7 @@ from tests.store.counts import count
 from tests.store.processes import PROCESSES, learn_until_it_fails, learn_with_a_full_disk, run_mounted
 from tests.store.same import same_state
 from tests.store.samples import CONFIG, learn
-from tests.store.servers import Faults, look_alike, proxy, serving
+from tests.store.servers import ONCE, Faults, look_alike, proxy, serving
 from tests.store.tokens import session
 
 pytestmark = pytest.mark.faults
@@ -81,7 +81,7 @@ def test_a_server_that_is_not_there_is_unreachable() -> None:
     with serving(look_alike(None)) as endpoint:
         pass
     for wrong, what in ((endpoint, "Could not connect"), (endpoint.removeprefix("http://"), "Invalid endpoint")):
-        options = {"endpoint_url": wrong, "key": "k", "secret": "s"}
+        options = {"endpoint_url": wrong, "key": "k", "secret": "s", "config_kwargs": ONCE}
         with pytest.raises(Unreachable, match=f"{what}.*check that the server runs and that AWS_ENDPOINT_URL"):
             Stream.open("s3://bucket/stream", storage_options=options)
 
