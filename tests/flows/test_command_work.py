@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from apd.data import TaskInfo
 from apd.errors import ClusterError
 from apd.networks import from_config
 from apd.store import Stream
@@ -198,6 +199,16 @@ def test_forget_asks_before_and_checks_after(own: Stream):
     assert bits(own) == {name: key for name, key in before.items() if name != SECOND}
     assert "5" in apd("forget", SECOND).stdout  # nothing is left to do: the version that forgot it
     assert "was forgotten in version 5" in mistake("predict", SECOND, "x.png", "--version", "4")
+
+
+def test_a_task_that_waits_is_forgotten_when_asked_for(own: Stream):
+    own.inbox.register(TaskInfo("shoes", ("boots", "clogs"), (1, 8, 8), "uint8"))
+    apd("forget", "shoes", code=1, answer="n\n")
+    assert [one.task for one in own.inbox.waiting()] == ["shoes"]
+    said = apd("forget", "shoes", "--yes").stdout
+    assert said == "version 5: forgot shoes, which was never learned, 3 other tasks unchanged\n"
+    assert own.inbox.waiting() == []
+    assert "shoes" not in apd("tasks").stdout
 
 
 def test_report_prints_where_it_is(own: Stream):
