@@ -116,9 +116,8 @@ class LearningConfig:
 
     precision: Precision = "float32"
     """bfloat16: the network computes its training steps in half precision where that is safe (torch's autocast);
-    parameters, the optimiser and all measured accuracies stay float32. It takes a third of the time for convolutions
-    on CPUs that have it. float32 is what torch makes of it: convolutions on a GPU have 10 bits of mantissa (TF32),
-    unless torch.backends.cudnn.allow_tf32 is off."""
+    parameters, the optimiser and accuracies stay float32. It takes a third of the time for convolutions on CPUs that
+    have it. On a GPU float32 convolutions are computed in TF32, unless torch.backends.cudnn.allow_tf32 is off."""
 
     cuda_graphs: bool = False
     """On a GPU: record a training step once an epoch and replay it. The same is learned; it pays for networks so small

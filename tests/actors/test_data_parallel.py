@@ -23,7 +23,7 @@ PAIR = ResourceConfig(workers=2)
 
 
 def test_two_workers_learn_what_one_learns_and_tell_of_every_epoch(tmp_path: Path) -> None:
-    """Parameters within 1e-5, and the same accuracies after every epoch."""
+    """Parameters within 1e-4, a hundredth of a step of Adam, and the same accuracies after every epoch."""
     stream = Stream.create(str(tmp_path / "stream"), small.config())
     name = small.accept(stream, 0)
     *alone, one = learning(stream.url, name, 0, ResourceConfig())
@@ -35,7 +35,7 @@ def test_two_workers_learn_what_one_learns_and_tell_of_every_epoch(tmp_path: Pat
     assert [event.validation_accuracy for event in pair] == [event.validation_accuracy for event in alone]
     expected = bare_state(stream.load_entry(one.entry))
     for key, tensor in bare_state(stream.load_entry(two.entry)).items():
-        torch.testing.assert_close(tensor, expected[key], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(tensor, expected[key], rtol=0.0, atol=1e-4)
     wait_until(lambda: {group["state"] for group in placement_group_table().values()} == {"REMOVED"})
 
 
