@@ -135,8 +135,8 @@ def test_all_workers_of_a_team_hold_the_same_bits_and_resume_to_them(pair: list[
 def test_a_team_learns_what_one_process_learns(pair: list[dict[str, Tensor]]) -> None:
     """Parameters within a tenth of one of 18 steps of Adam, pruning in between, and the same accuracies every epoch.
 
-    Rounding is all that differs (5e-5 in the end), but where batch normalisation takes a weight's scale away Adam follows
-    gradients that are little else.
+    Rounding is all that differs (5e-5 in the end), but where batch normalisation takes a weight's scale away, Adam
+    follows gradients that are little else.
     """
     alone = learned(ALONE, 2)
     for name, tensor in alone.items():
