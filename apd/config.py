@@ -93,7 +93,7 @@ class LearningConfig:
 
     weight_decay: float = 0.01
     """Decoupled decay of tau and mask logits, and of sigma in the first task: every step multiplies them by
-    1 - step size * this. Small networks at large step sizes gain from 1 and more."""
+    1 - step size * this."""
 
     prune_from: float = 0.15
     """Share of the epochs after which tau begins to shrink towards its budget."""
