@@ -24,7 +24,12 @@ from tests.actors.gate import Gate
 from tests.conftest import S3Server
 
 os.environ.update(console.ENVIRONMENT)  # before a test module imports Prefect, which reads it once
-os.environ.update({"RAY_metrics_report_interval_ms": "500"})  # 10 s otherwise; read once by this process and all nodes
+os.environ.update(  # read once by this process and all nodes
+    {
+        "RAY_metrics_report_interval_ms": "500",  # 10 s otherwise
+        "RAY_health_check_period_ms": "500",  # 3 s; a node whose address nobody listens at is dead after five of them
+    }
+)
 
 LIMITS = {"memory": 2**30, "object_store_memory": 80 * 2**20, "include_dashboard": False}
 """Per node; each would claim the whole machine otherwise."""
@@ -72,6 +77,10 @@ class Nodes:
             gc.collect()
         return node
 
+    def end(self, node: Any) -> None:
+        """End a node in order."""
+        self._remove(node, in_order=True)
+
     def kill(self, node: Any) -> None:
         """End all processes of a node at once, as a power cut would; returns when the head has noticed."""
         self._remove(node, in_order=False)
@@ -79,7 +88,7 @@ class Nodes:
     def remove_added(self) -> None:
         """End what tests have added, so that no other test finds it."""
         for node in list(self._added):
-            self._remove(node, in_order=True)
+            self.end(node)
 
     def _remove(self, node: Any, in_order: bool) -> None:
         self._added.remove(node)

@@ -87,7 +87,7 @@ def test_a_node_without_memory_whose_trainers_ray_kills(nodes: Nodes, holding: P
     holding.rmdir()
     with learning(stream):
         wait_until(lambda: killed_for_memory() > before)
-        nodes.kill(starved)
+        nodes.end(starved)
         nodes.add(room=1)
     assert_learned_once(stream.url, 1)
 

@@ -73,7 +73,7 @@ def test_a_node_without_memory_and_then_a_node_that_dies_within_an_epoch(
     starved, before = nodes.add(berth=1, environment=WITHOUT_MEMORY), killed_for_memory()
     with learning(stream):
         wait_until(lambda: killed_for_memory() > before)
-        nodes.kill(starved)
+        nodes.end(starved)
         doomed = nodes.add(berth=1)
         wait_until(lambda: has_saved(stream, 2))
         nodes.kill(doomed)
