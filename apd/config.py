@@ -76,9 +76,6 @@ class LearningConfig:
     sparsity: float = 0.0
     """lambda_1, weight of the l1 norm of tau (the paper: 4e-4 to 6e-4)."""
 
-    drift: float = 100.0
-    """lambda_2, weight of the squared drift of old parameters; with lambda_1 it bounds how far one may move."""
-
     epochs: int = 20
     """Passes over the training split."""
 
@@ -130,7 +127,6 @@ class LearningConfig:
         budget = self.capacity_per_task
         require(budget is None or 0 < budget <= 1, "learning.capacity_per_task", budget, "in (0, 1] or null")
         require(self.sparsity >= 0, "learning.sparsity", self.sparsity, ">= 0")
-        require(self.drift > 0, "learning.drift", self.drift, "> 0")
         require(self.epochs >= 1, "learning.epochs", self.epochs, ">= 1")
         require(self.batch_size >= 1, "learning.batch_size", self.batch_size, ">= 1")
         require(self.learning_rate > 0, "learning.learning_rate", self.learning_rate, "> 0")

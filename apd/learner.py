@@ -242,17 +242,18 @@ class Learner:
         known: Mapping[str, float] | None = self.stream.evaluations.get(entry.theta_key)
         if known is not None:
             return known
-        samples = load_task(self.stream.task_folder(entry.name), self.stream.config)
-        measured = self._measure(self.stream.load_entry(entry), samples)
+        measured = self._measure(self.stream.load_entry(entry), self._data(entry.name))
         self.stream.evaluations.put(entry.theta_key, measured)
         return measured
+
+    def _data(self, task: str) -> TaskData:
+        return load_task(self.stream.task_folder(task), self.stream.config)
 
     def consolidate(self) -> Consolidation | None:
         """Put all tasks on one sigma and cluster their taus; `learn` does so every s tasks.
 
-        Where a task would lose more validation accuracy than `max_accuracy_drop`, it is tried again with a third of the
-        tolerance. With `refit` the first one learns sigma again instead, if that passes. None, and nothing changes,
-        when every try was refused. Raises StateError without tasks.
+        Where a task would lose more than `max_accuracy_drop`, it is tried again with a third of the tolerance. With
+        `refit` the first one learns sigma again instead. None when every try was refused. StateError without tasks.
         """
         stream, head = self.stream, self.stream.head()
         if head.sigma is None:
@@ -275,14 +276,11 @@ class Learner:
             yield consolidate(tasks, sigma, stream.clustering(head), replace(settings, tolerance=tolerance), seed)
 
     def _refit(self, head: Version, before: Sequence[TaskState]) -> Consolidation:
-        stream, learning = self.stream, self.stream.config.learning
-        tasks = [
-            JointTask(entry.name, len(entry.classes), load_task(stream.task_folder(entry.name), stream.config))
-            for entry in head.entries
-        ]
+        learning = self.stream.config.learning
+        tasks = [JointTask(entry.name, len(entry.classes), self._data(entry.name)) for entry in head.entries]
         sigma = joint_sigma(self._network, tasks, learning, device=self._device)
-        after = [learn_again(self._network, task, sigma, learning, device=self._device) for task in tasks]
-        return refit(before, after, sigma)
+        again = (learn_again(self._network, task, sigma, learning, device=self._device) for task in tasks)
+        return refit(before, tuple(again), sigma)
 
     def _passes(self, head: Version, proposal: Proposal) -> bool:
         """Whether the gate lets the proposal become the head; a refused one is kept aside."""

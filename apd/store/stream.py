@@ -45,6 +45,9 @@ from apd.store.refusals import Refusals
 
 CONFIG = "stream.json"
 
+RETIRED = "drift"
+"""A setting of `learning` that streams made before it was dropped still have; it changed nothing."""
+
 
 class Stream:
     """One stream. Cheap to open, safe to use from many threads and processes, picklable (it is opened again)."""
@@ -94,6 +97,7 @@ class Stream:
             body = decode_document("stream", objects.read(CONFIG), objects.where(CONFIG))
         except NotFound as error:
             raise NotFound(f"there is no stream in {normal_url(url)}; `apd init` makes one ({error})") from None
+        body["config"]["learning"].pop(RETIRED, None)
         return cls(objects, from_json(StreamConfig, body["config"]), storage_options)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -4,12 +4,21 @@ import time
 from pathlib import Path
 
 from apd.store import Stream
+from apd.store.formats import decode_document, encode_document
+from apd.store.stream import CONFIG
 from apd.store.upkeep import collect, compare, fork, rollback, usage, verify
 from tests.store.same import same_state
 from tests.store.samples import consolidated, learn_four
 
 RESOLUTION = 1.1
 """Seconds after which every server's clock, which may count whole seconds, has moved on."""
+
+
+def test_a_setting_that_was_dropped_is_read_over(stream: Stream) -> None:
+    body = decode_document("stream", stream.objects.read(CONFIG), CONFIG)
+    body["config"]["learning"]["drift"] = 100.0
+    stream.objects.put(CONFIG, encode_document("stream", body))
+    assert Stream.open(stream.url).config == stream.config
 
 
 def test_a_stream_lives(stream: Stream, tmp_path: Path) -> None:
