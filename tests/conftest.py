@@ -68,6 +68,7 @@ CLUSTERS = ("actors", "benchmark", "flows", "operations")
 """Folders of tests that start Ray and Prefect and mostly wait for them; two of them at once disturb each other."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the tests (`pytest -n 2 --dist loadgroup`), one takes all those with clusters."""
     for item in items:
