@@ -68,12 +68,17 @@ CLUSTERS = ("actors", "benchmark", "flows", "operations")
 """Folders of tests that start Ray and Prefect and mostly wait for them; two of them at once disturb each other."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests (`pytest -n 2 --dist loadgroup`), one takes all those with clusters."""
-    for item in items:
-        if item.path.parent.name in CLUSTERS:
-            item.add_marker(pytest.mark.xdist_group("clusters"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several processes share the tests (`pytest -n 2`), one takes all those with clusters."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Apart(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            """Tests of one scope are for one process; all other tests are dealt out one by one."""
+            return "clusters" if Path(nodeid.partition("::")[0]).parent.name in CLUSTERS else nodeid
+
+    return Apart(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
