@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -127,3 +128,24 @@ def test_joint_training_learns_all_tasks_at_once():
     assert set(runs[0]) == {"a", "b"}
     assert min(runs[0].values()) > 0.8
     assert runs[0] == runs[1]
+
+
+def test_joint_training_and_separate_networks_compute_in_the_precision_they_are_told():
+    tasks, bodies = [JointTask("a", 3, toys.data(1)), JointTask("b", 3, toys.data(2))], []
+    for precision in ("float32", "bfloat16"):
+        config = dataclasses.replace(CONFIG, epochs=1, precision=precision)
+        joint, separate = JointTraining(toys.network(), tasks, config), separately(tasks[0], config)
+        assert min(joint.run().values()) > 0.3
+        bodies.append({f"joint {key}": value for key, value in joint.body.items()} | separate)
+    exact, rough = bodies
+    assert all(value.dtype == torch.float32 for value in rough.values())
+    for name in ("joint 0.weight", "0.weight"):
+        assert not torch.equal(exact[name], rough[name])
+        torch.testing.assert_close(exact[name], rough[name], atol=CONFIG.learning_rate, rtol=0)
+
+
+def separately(task: JointTask, config: LearningConfig) -> dict[str, torch.Tensor]:
+    training = SeparateNetwork(toys.network(), task.name, task.classes, task.data, config)
+    for _ in training.epochs():
+        pass
+    return dict(training.result().tensors)
