@@ -58,7 +58,7 @@ def test_a_run_is_seen_at_the_metrics_ports_as_the_table_says(holding: Path, tmp
     for name, tags in documented().items():
         assert tags <= found[name].labels.keys()
     assert found["apd_tau_density"].value == 0  # a first task trains sigma
-    assert found["apd_commit_seconds"].value >= 1  # once per try of the step
+    assert found["apd_commit_seconds"].value >= 1  # Ray was seen to serve one observation as four
     assert found["apd_commit_seconds"].labels["kind"] == "learn"
 
 
