@@ -24,7 +24,7 @@ from apd.config import (
 )
 from apd.data import NamedTask
 from apd.store import Stream
-from flows.operations.processes import Processes
+from flows.operations.processes import Process, Processes
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -105,6 +105,10 @@ class Installed:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return self.api("POST", "/events/filter", {"filter": {"event": {"name": [name]}}})["events"]
+
+    def service(self, name: str) -> Process:
+        """Return the process of a service that was there first; runs come and go beside the worker's."""
+        return min(self.processes.members(name), key=lambda one: one.started)
 
     def actors(self) -> list[int]:
         """Return the processes of Ray in which an actor trains."""

@@ -125,8 +125,7 @@ def test_started_twice_and_the_server_killed_and_cut_off_during_training(install
     assert installed.finished(second) == "Skipped"
     assert "is at work" in installed.run_of(second)["state"]["message"]
 
-    [server, *_] = installed.processes.members("server")
-    server.send(signal.SIGKILL)
+    installed.service("server").send(signal.SIGKILL)
     installed.apd("up", "--stream", installed.environment["APD_STREAM"])
     answering = installed.processes.members("server")
     for one in answering:

@@ -6,10 +6,10 @@ pytestmark = pytest.mark.operations
 
 
 def test_up_twice_changes_nothing(installed):
-    before = {name: installed.processes.members(name)[0] for name in ("server", "ray", "worker")}
+    before = {name: installed.service(name) for name in ("server", "ray", "worker")}
     deployed = installed.deployment("run/scheduled")["updated"]
     assert "Prefect" in installed.apd("up", "--stream", installed.environment["APD_STREAM"]).stdout
-    assert {name: installed.processes.members(name)[0] for name in before} == before
+    assert {name: installed.service(name) for name in before} == before
     assert installed.deployment("run/scheduled")["updated"] == deployed
 
 

@@ -13,7 +13,6 @@ from postgres import postgres
 
 from apd.config import AcceptanceConfig
 from apd.store import Stream
-from flows.operations.processes import Process
 
 pytestmark = [pytest.mark.operations, pytest.mark.timeout(900)]
 
@@ -73,11 +72,6 @@ def subjects() -> list[str]:
     return [one["subject"] for one in Listener.heard]
 
 
-def services(of: Installed) -> dict[str, Process]:
-    """The process that was there first of each; runs come and go beside the worker's."""
-    return {name: min(of.processes.members(name), key=lambda one: one.started) for name in ("server", "ray", "worker")}
-
-
 def test_a_refused_task_is_alerted_of_and_can_be_accepted(everything, installed, tasks, tmp_path):
     mine, theirs = everything.environment, installed.environment
     assert mine["PREFECT_API_URL"] != theirs["PREFECT_API_URL"]
@@ -101,7 +95,7 @@ def test_a_refused_task_is_alerted_of_and_can_be_accepted(everything, installed,
     assert everything.finished(failed) == "Failed"
     wait_until(lambda: any(one.endswith(": Failed") for one in subjects()), 30)
 
-    before = services(installed)
+    before = {name: installed.service(name) for name in ("server", "ray", "worker")}
     assert everything.apd("down").stdout == "ended: worker, ray, server, s3\n"
-    assert services(installed) == before
+    assert {name: installed.service(name) for name in before} == before
     assert not [one for name in ("worker", "ray", "server", "s3") for one in everything.processes.members(name)]
