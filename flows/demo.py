@@ -27,12 +27,12 @@ from flows.run import run
 CONFIG = StreamConfig(
     input_shape=(1, 8, 8),
     network=NetworkConfig("mlp", {"hidden": [512, 256]}),
-    learning=LearningConfig(epochs=30, batch_size=32, learning_rate=1e-2, capacity_per_task=0.01),
-    consolidation=ConsolidationConfig(tolerance=0.5, centre="mean", max_accuracy_drop=0.02),
+    learning=LearningConfig(epochs=30, batch_size=32, learning_rate=1e-2, weight_decay=0.1),
+    consolidation=ConsolidationConfig(tolerance=0.3, centre="mean", max_accuracy_drop=0.02, refit=True),
 )
-"""Training: chosen on the validation data of the first seven tasks, on which it has 98.6 %, separate networks 98.6 %.
-Consolidation: sparse taus rarely meet, so a tolerance of their own size (0.2 to 0.6 here) for anything to be shared; a
-task has 134 pictures to validate on, so that 0.02 is two of them."""
+"""Chosen by validation accuracy after the last task: 98.6 % with these, 98.2 % with the default decay and no refit.
+Sparse taus rarely meet, so a tolerance of their own size (0.2 to 0.6 here) for anything to be shared; a task has 134
+pictures to validate on, so that 0.02 is two of them."""
 
 
 def demo(folder: Path) -> None:
