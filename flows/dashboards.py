@@ -27,7 +27,7 @@ from prefect.artifacts import (
 from apd import overview
 from apd.overview.facts import learned_since_consolidation
 from apd.report import formats
-from apd.report.content import Report
+from apd.report.content import CapacityPoint, ConsolidationRow, Report
 from apd.report.tables import escape, markdown
 from apd.store import Candidate, RefusedConsolidation, Stream, Version, stream_name
 from apd.wording import counted
@@ -70,7 +70,7 @@ def show_capacity(stream: Stream, growth: overview.Growth) -> None:
     """The table of capacity and drift."""
     what = (
         "Capacity: non-zeros as a share of one network. Change: against the version before. "
-        "Drift: what a consolidation moved a parameter by at most."
+        "Drift: what a consolidation moved a parameter by at most. Refit: one that learned sigma again."
     )
     create_table_artifact(capacity_rows(growth), key=artifact_key("capacity", stream.name), description=what)
 
@@ -82,8 +82,7 @@ def show_report(stream: Stream, version: Version, report: Report, place: str) ->
     create_markdown_artifact(page, key=artifact_key("stream", name), description=what)
     show_accuracy(stream, version)
     show_capacity(stream, overview.Growth(report.capacity, report.consolidations))
-    what = f"Tasks that share parameters, layer by layer, version {report.version}."
-    create_table_artifact(cluster_rows(report), key=artifact_key("clusters", name), description=what)
+    create_table_artifact(cluster_rows(report), key=artifact_key("clusters", name), description=sharing(report))
     link = place if "://" in place else f"file://{place}"
     text = f"report of version {report.version}"
     create_link_artifact(link, text, key=artifact_key("report", name), description=f"HTML {text}.")
@@ -99,21 +98,23 @@ def accuracy_row(row: Mapping[str, Any]) -> Row:
 
 def capacity_rows(growth: overview.Growth) -> list[Row]:
     """One row per version that changed the model, the newest first."""
-    drift = {one.version: one.largest_move for one in growth.consolidations if one.accepted}
+    made = {one.version: one for one in growth.consolidations if one.accepted}
     before = [None, *(point.paper_capacity for point in growth.capacity)]
-    rows = [
-        {
-            "version": point.version,
-            "made by": point.kind,
-            "tasks": point.tasks,
-            "capacity": formats.percent(point.paper_capacity),
-            "change": formats.change(None if last is None else point.paper_capacity - last),
-            "stored": formats.size(point.bytes),
-            "drift": formats.magnitude(drift.get(point.version)),
-        }
-        for last, point in zip(before, growth.capacity, strict=False)
-    ]
-    return rows[::-1]
+    pairs = zip(before, growth.capacity, strict=False)
+    return [_capacity_row(point, last, made.get(point.version)) for last, point in pairs][::-1]
+
+
+def _capacity_row(point: CapacityPoint, last: float | None, made: ConsolidationRow | None) -> Row:
+    """last: the capacity of the version before. made: the consolidation that made this one, if one did."""
+    return {
+        "version": point.version,
+        "made by": "refit" if made and made.refit else point.kind,
+        "tasks": point.tasks,
+        "capacity": formats.percent(point.paper_capacity),
+        "change": formats.change(None if last is None else point.paper_capacity - last),
+        "stored": formats.size(point.bytes),
+        "drift": formats.magnitude(made.largest_move if made else None),
+    }
 
 
 def cluster_rows(report: Report) -> list[Row]:
@@ -133,6 +134,13 @@ def cluster_rows(report: Report) -> list[Row]:
     return rows
 
 
+def sharing(report: Report) -> str:
+    """What the table of clusters shows, in one line."""
+    if any(layer.clusters for layer in report.layers):
+        return f"Tasks that share parameters, layer by layer, version {report.version}."
+    return f"Version {report.version} has no clusters: beside sigma, no tasks share parameters."
+
+
 def headline(stream: Stream, report: Report) -> str:
     """The stream in one line."""
     facts = overview.status(stream)
@@ -148,16 +156,24 @@ def stream_page(stream: Stream, report: Report, place: str) -> str:
 
 
 def _to_do(stream: Stream) -> list[str]:
-    learned = learned_since_consolidation(stream, stream.head())
-    left = stream.config.consolidation.consolidate_every - learned
-    due = "now" if left <= 0 else f"after {counted(left, 'more task')}"
     left_out = [row for row in overview.arrivals(stream) if row["state"] in ("refused", "rejected")]
     reasons = {row["task"]: row["note"].removeprefix(f"{row['task']} ") for row in left_out}
     return [
         f"- waiting to be learned: **{len(stream.inbox.waiting())}**",
         *(f"- **{row['state']}**: {escape(row['task'])}: {escape(reasons[row['task']])}" for row in left_out),
-        f"- next consolidation: {due}" if stream.config.learning.variant == "apd2" else "- next consolidation: never",
+        f"- next consolidation: {_next_consolidation(stream)}",
     ]
+
+
+def _next_consolidation(stream: Stream) -> str:
+    """When it comes, and what it is when it does not look for clusters."""
+    if stream.config.learning.variant != "apd2":
+        return "never"
+    head = stream.head()
+    left = stream.config.consolidation.consolidate_every - learned_since_consolidation(stream, head)
+    due = "now" if overview.is_due(stream) else f"after {counted(max(left, 1), 'more task')}"
+    again = ", when sigma is learned again from all tasks so far" if overview.refit_is_ahead(stream, head) else ""
+    return due + again
 
 
 def _links(stream: Stream, report: Report, place: str) -> list[str]:

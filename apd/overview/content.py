@@ -183,7 +183,7 @@ def _consolidations(stream: Stream, history: Sequence[Version]) -> tuple[Consoli
         if history and one.base <= history[-1].number:
             drop = max(before - after for before, after in one.accuracies.values())
             rows.append(_consolidation(one.base, len(one.accuracies), one.details, drop, accepted=False))
-    return tuple(sorted(rows, key=lambda row: (row.version, row.accepted, -row.tolerance)))
+    return tuple(sorted(rows, key=lambda row: (row.version, row.accepted, not row.refit, -row.tolerance)))
 
 
 def _consolidation(

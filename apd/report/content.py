@@ -115,6 +115,8 @@ class ConsolidationRow:
     largest_drop: float | None
     """Accuracy lost by the task that lost most, on the data the gate looks at; negative where all gained."""
     seconds: float | None
+    refit: bool = False
+    """Nothing was shared: sigma was learned again and every task anew on top of it, within no tolerance."""
 
 
 @dataclass(frozen=True, slots=True)

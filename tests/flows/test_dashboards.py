@@ -6,8 +6,8 @@ from apd.errors import TaskRefused
 from apd.learner import Learner
 from apd.overview import build_report, growth
 from apd.report.content import Report
-from flows.dashboards import capacity_rows, cluster_rows, headline, stream_page
-from tests.overview.small_streams import SHARING, learner, noise
+from flows.dashboards import capacity_rows, cluster_rows, headline, sharing, stream_page
+from tests.overview.small_streams import SHARING, learner, noise, samples
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,22 @@ def test_capacity_and_drift_are_told_version_by_version_the_newest_first(made: L
     ]
     assert [row["change"][0] for row in rows] == ["+", "−", "+", "+", "–"]  # noqa: RUF001 as wide as a plus sign
     assert [row["version"] for row in rows if row["drift"] not in ("–", "0")] == [4]  # noqa: RUF001
+
+
+def test_a_refit_is_told_from_clusters_and_said_before_it_comes():
+    young = learner(2, **SHARING, refit=True)
+    content = build_report(young.stream, young.stream.head())
+    next_one = "- next consolidation: after 1 more task, when sigma is learned again from all tasks so far"
+    assert next_one in stream_page(young.stream, content, "").splitlines()
+
+    young.learn("task-2", samples(2, classes=2))
+    head = young.stream.head()
+    content = build_report(young.stream, head)
+    assert content.consolidations[0].refit
+    assert [row["made by"] for row in capacity_rows(growth(young.stream, head))] == ["refit", *["learn"] * 3]
+    assert {row["cluster"] for row in cluster_rows(content)} == {"none"}
+    assert sharing(content) == "Version 4 has no clusters: beside sigma, no tasks share parameters."
+    assert "- next consolidation: after 3 more tasks" in stream_page(young.stream, content, "").splitlines()
 
 
 def test_every_layer_has_its_clusters(report: Report):

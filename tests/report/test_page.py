@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from apd.report import page
+from apd.report import formats, page
 from tests.report import sample
 from tests.report.sample import HOSTILE
 
@@ -188,3 +188,14 @@ def test_a_refused_consolidation_is_called_that(report):
     refused = dataclasses.replace(report.consolidations[-1], accepted=False)
     text = page.html(dataclasses.replace(report, consolidations=(*report.consolidations[:-1], refused)))
     assert Outline(text).inside("td").count("refused") == 1
+
+
+def test_a_refit_shows_no_tolerance_and_no_clusters(report):
+    refit = dataclasses.replace(report.consolidations[0], refit=True, tolerance=0.0, clusters=0, shared_elements=0)
+    without, changed = (
+        Outline(page.html(dataclasses.replace(report, consolidations=(one, *report.consolidations[1:]))))
+        for one in (report.consolidations[0], refit)
+    )
+    assert changed.inside("td").count("refit") == 1
+    assert changed.inside("td").count(formats.MISSING) == without.inside("td").count(formats.MISSING) + 3
+    assert [any("Refit:" in words for words in outline.inside("p")) for outline in (without, changed)] == [False, True]
