@@ -10,6 +10,7 @@ The layers, bottom up; an import may only point down this list:
     pruning, objective    the budget of non-zeros; the loss, term by term
     adam, loop, training  the optimiser, the loop that minimises the loss, learning one task
     metrics, baselines    accuracy, forgetting, capacity; what APD is compared with
+    joint, refit          one network for several tasks; sigma learned again with it
     consolidation         K-means over taus
     store                 versions of a stream in a folder or bucket
     report, overview      a stream as people see it

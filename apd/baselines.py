@@ -4,32 +4,19 @@ SeparateNetwork     one network per task (STL): no sharing, no forgetting, a who
 FineTuning          one body trained on task after task, a head per task (L2-transfer without its penalty): it forgets
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import repeat, zip_longest
-from statistics import mean
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from apd.adam import Adam, Group
+from apd.adam import Group
 from apd.config import LearningConfig
 from apd.data import Samples, TaskData
 from apd.data.splits import permutation
 from apd.errors import StateError, UnknownTask
-from apd.loop import (
-    LAST_EPOCHS,
-    Loop,
-    Progress,
-    arithmetic,
-    bare_accuracy,
-    by_name,
-    labelled,
-    laid_out,
-    trainable,
-    under,
-)
+from apd.loop import Loop, Progress, bare_accuracy, by_name, labelled, trainable, under
 from apd.networks import Network
 from apd.state import Snapshot, Tensors
 
@@ -197,85 +184,3 @@ def fisher(network: Network, tensors: Tensors, wanted: set[str], split: Samples,
         for key, gradient in by_name(loss, leaves).items():
             sums[key] += gradient.square()
     return {key: value / len(chosen) for key, value in sums.items()}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class JointTask:
-    """One of the tasks that are trained together."""
-
-    name: str
-    classes: int
-    data: TaskData
-
-
-class JointTraining:
-    """One body and a head per task, trained on all tasks in turn: what sharing could reach if nothing had to arrive.
-
-    An epoch passes once over every task's training split, batch by batch from one task after another; of the last five
-    epochs, the one with the best mean validation accuracy is kept.
-    """
-
-    def __init__(
-        self, network: Network, tasks: Sequence[JointTask], config: LearningConfig, *, device: str = "cpu"
-    ) -> None:
-        """tasks: one or more, of any numbers of classes."""
-        self.network, self.tasks, self.config, self.device = network, tasks, config, device
-        spec, parameters = network.spec(tasks[0].classes), trainable(network, tasks[0].classes)
-        initial = {task.name: network.initial(task.classes, config.seed) for task in tasks}
-        body = {key: value for key, value in initial[tasks[0].name].items() if key not in spec.head}
-        self._body = _leaves(body, parameters, device)
-        heads = {name: {key: values[key] for key in spec.head} for name, values in initial.items()}
-        self._heads = {name: _leaves(head, parameters, device) for name, head in heads.items()}
-        decayed = {key: value for key, value in self._body.items() if key in spec.shared}
-        free = {key: value for key, value in self._body.items() if value.requires_grad and key not in spec.shared}
-        self._adam = Adam((Group(decayed, config.weight_decay), Group(free)))
-        self._head_adam = {name: Adam((Group(head),)) for name, head in self._heads.items()}
-        self._kept: dict[str, Tensor] = {}
-
-    def run(self) -> dict[str, float]:
-        """Train; returns each task's test accuracy under the kept parameters."""
-        first, best = max(1, self.config.epochs - LAST_EPOCHS + 1), -1.0
-        accuracies: dict[str, float] = {}
-        for epoch in range(1, self.config.epochs + 1):
-            rate = self.config.learning_rate * self.config.learning_rate_decay ** (epoch - 1)
-            for task, inputs, labels in self._batches(epoch):
-                self._step(task, inputs, labels, rate)
-            chosen = mean(self._accuracy(task, task.data.validation) for task in self.tasks)
-            if epoch >= first and chosen >= best:
-                best, accuracies = chosen, self._accuracies()
-                self._kept = {key: value.detach().cpu().clone() for key, value in self._body.items()}
-        return accuracies
-
-    @property
-    def body(self) -> Tensors:
-        """What the tasks share, of the epoch that was kept; on the CPU. Empty before `run`."""
-        return self._kept
-
-    def _batches(self, epoch: int) -> Iterator[tuple[JointTask, Tensor, Tensor]]:
-        config = self.config
-        streams = [
-            zip(repeat(task), task.data.train.batches(config.batch_size, config.seed, epoch)) for task in self.tasks
-        ]
-        for group in zip_longest(*streams):
-            for entry in filter(None, group):
-                task, (inputs, labels) = entry
-                yield task, inputs.to(self.device), labels.to(self.device)
-
-    def _step(self, task: JointTask, inputs: Tensor, labels: Tensor, rate: float) -> None:
-        tensors, precision = self._body | self._heads[task.name], self.config.precision
-        with arithmetic(precision, inputs.device):
-            logits = self.network.forward(tensors, laid_out(inputs, precision), training=True).float()
-        loss = functional.cross_entropy(logits, labels)
-        gradients = by_name(loss, tensors)
-        self._adam.step(gradients, [rate, rate])
-        self._head_adam[task.name].step(gradients, [rate])
-
-    def _accuracy(self, task: JointTask, split: Samples) -> float:
-        return bare_accuracy(self.network, self._body | self._heads[task.name], split.to(self.device))
-
-    def _accuracies(self) -> dict[str, float]:
-        return {task.name: self._accuracy(task, task.data.test) for task in self.tasks}
-
-
-def _leaves(tensors: Tensors, parameters: set[str], device: str) -> dict[str, Tensor]:
-    return {key: value.to(device).requires_grad_(key in parameters) for key, value in tensors.items()}

@@ -31,18 +31,14 @@ def bare_state(task: TaskState) -> dict[str, Tensor]:
     return compose(task) | dict(task.private)
 
 
-def add_masks(pull: Tensors, curvature: Tensors, mask_logits: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """W + M and A + M^2 per output unit: the sums with one more task's masks; empty sums are zero."""
-    masks = {name: torch.sigmoid(logits) for name, logits in mask_logits.items()}
-    more_pull = {name: pull.get(name, 0.0) + mask for name, mask in masks.items()}
-    more_curvature = {name: curvature.get(name, 0.0) + mask**2 for name, mask in masks.items()}
-    return more_pull, more_curvature
+def add_masks(pull: Tensors, mask_logits: Tensors) -> dict[str, Tensor]:
+    """W + M per output unit: the sums with one more task's masks; empty sums are zero."""
+    return {name: pull.get(name, 0.0) + torch.sigmoid(logits) for name, logits in mask_logits.items()}
 
 
 def arrive(arrival: Arrival, task: TaskState, sigma: Tensors) -> Arrival:
-    """The statistics after one more task: O(P), whatever the number of tasks; sigma is the newest one."""
-    pull, curvature = add_masks(arrival.pull, arrival.curvature, task.mask_logits)
-    return Arrival(sigma, pull, curvature, arrival.earlier + 1)
+    """What the next task meets after one more task: O(P), whatever the number of tasks; sigma is the newest one."""
+    return Arrival(sigma, add_masks(arrival.pull, task.mask_logits), arrival.earlier + 1)
 
 
 def check_spec(spec: Spec, task: TaskState) -> None:

@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from apd.baselines import JointTask
 from apd.config import (
     AcceptanceConfig,
     ConsolidationConfig,
@@ -41,10 +40,11 @@ from apd.data.packing import pack_arrays, pack_dataset
 from apd.data.packing.arrays import as_array, as_inputs
 from apd.decomposition import bare_state
 from apd.errors import ConfigError, DataError, StateError, TaskRefused, UnknownTask
+from apd.joint import JointTask
 from apd.metrics import most_frequent
 from apd.networks import from_config, of_module
 from apd.overview import accuracies_before_and_after, is_due, reasons_to_refuse, refit_is_due, shortfalls
-from apd.refit import joint_sigma, learn_again, refit
+from apd.refit import refit
 from apd.state import Consolidation, Learned, Shape, TaskState, Tensors
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
 from apd.store.transfer import copy_stream
@@ -270,17 +270,11 @@ class Learner:
         stream = self.stream
         tasks = [stream.load_entry(entry) for entry in head.entries]
         if refit_is_due(stream, head):
-            yield self._refit(head, tasks)
+            again = [JointTask(entry.name, len(entry.classes), self._data(entry.name)) for entry in head.entries]
+            yield refit(self._network, tasks, again, stream.config.learning, device=self._device)
         settings, seed = stream.config.consolidation, stream.config.learning.seed
         for tolerance in settings.tolerances:
             yield consolidate(tasks, sigma, stream.clustering(head), replace(settings, tolerance=tolerance), seed)
-
-    def _refit(self, head: Version, before: Sequence[TaskState]) -> Consolidation:
-        learning = self.stream.config.learning
-        tasks = [JointTask(entry.name, len(entry.classes), self._data(entry.name)) for entry in head.entries]
-        sigma = joint_sigma(self._network, tasks, learning, device=self._device)
-        again = (learn_again(self._network, task, sigma, learning, device=self._device) for task in tasks)
-        return refit(before, tuple(again), sigma)
 
     def _passes(self, head: Version, proposal: Proposal) -> bool:
         """Whether the gate lets the proposal become the head; a refused one is kept aside."""

@@ -10,7 +10,7 @@ was never stopped.
 import functools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -244,20 +244,10 @@ class Loop(ABC):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from there; StateError if it was taken of another task, configuration, arrival or network."""
-        for key, expected in self._identity().items():
-            if snapshot.values.get(key) != expected:
-                found = snapshot.values.get(key)
-                raise StateError(
-                    f"the attempt at task {self.name!r} has {key} {found!r}, expected {expected!r}: start it afresh"
-                )
-        kept = under("kept", snapshot.tensors)
-        own = self._resumable()
-        live = {name: value for name, value in snapshot.tensors.items() if not name.startswith("kept/")}
-        _check_same(own, live, self.name)
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(snapshot.tensors[name])
-        self._kept = {name: tensor.to(self.device) for name, tensor in kept.items()}
+        of = f"task {self.name!r}"
+        require_agreement(self._identity(), snapshot.values, of)
+        take_over(self._resumable(), snapshot.tensors, of)
+        self._kept = {name: tensor.to(self.device) for name, tensor in under("kept", snapshot.tensors).items()}
         self._epoch, self._seconds = snapshot.values["epoch"], snapshot.values["seconds"]
         self._kept_epoch, self._kept_accuracy = snapshot.values["kept_epoch"], snapshot.values["kept_accuracy"]
 
@@ -297,11 +287,23 @@ def _copy(tensor: Tensor) -> Tensor:
     return tensor.detach().clone()
 
 
-def _check_same(own: Tensors, found: Tensors, name: str) -> None:
+def require_agreement(expected: Mapping[str, Any], found: Mapping[str, Any], of: str) -> None:
+    """Raise StateError unless a snapshot's values are those of what goes on from it (`of`: such as "task 'shoes'")."""
+    for key, value in expected.items():
+        if found.get(key) != value:
+            raise StateError(f"the attempt at {of} has {key} {found.get(key)!r}, expected {value!r}: start it afresh")
+
+
+@torch.no_grad()
+def take_over(own: Tensors, snapshot: Tensors, of: str) -> None:
+    """Copy a snapshot's values into the live tensors; what it has under `kept` aside, both must be of the same form."""
+    found = {name: value for name, value in snapshot.items() if not name.startswith("kept/")}
     odd = sorted(set(own) ^ set(found))
     if odd:
-        raise StateError(f"the attempt at task {name!r} and the network differ in {odd[0]!r}: start it afresh")
+        raise StateError(f"the attempt at {of} and the network differ in {odd[0]!r}: start it afresh")
     for key, tensor in own.items():
         if tensor.shape != found[key].shape:
             shapes = f"{tuple(found[key].shape)}, expected {tuple(tensor.shape)}"
-            raise StateError(f"{key!r} of the attempt at task {name!r} is {shapes}: start it afresh")
+            raise StateError(f"{key!r} of the attempt at {of} is {shapes}: start it afresh")
+    for key, tensor in own.items():
+        tensor.copy_(found[key])

@@ -16,6 +16,14 @@ from apd.state import TaskState, Tensors
 
 Matrix = NDArray[np.float64]
 
+ROUNDING = 1e-9
+"""Accuracies are ratios of counts; what is demanded exactly may be missed by less than this: 0.7 - 0.5 < 0.2."""
+
+
+def falls_beyond(before: float, after: float, limit: float) -> bool:
+    """Whether an accuracy falls by more than the limit; all in [0, 1]."""
+    return before - after > limit + ROUNDING
+
 
 def average_accuracy(matrix: Matrix) -> float:
     """Mean accuracy over all tasks after the last one: mean_j R[T, j]."""

@@ -2,14 +2,12 @@
 
 The first task alone makes the sigma that every later task starts from, and what one task shows is little to start from.
 Once s tasks are there, a network trained on all of them at once gives a better one. It is found by joint training
-(`apd.baselines.JointTraining`); then every task is learned as if it had just arrived, within the budget of any task.
+(`apd.joint`); then every task is learned as if it had just arrived, within the budget of any task.
 
 This is the one place where old thetas are replaced instead of kept, so the caller puts it through the gate that every
 consolidation passes. It happens once in the life of a stream: what it costs does not grow.
 
-    sigma = joint_sigma(network, tasks, learning)
-    states = [learn_again(network, task, sigma, learning) for task in tasks]
-    outcome = refit(before, states, sigma)
+    outcome = refit(network, before, tasks, learning)
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,36 +15,53 @@ from dataclasses import fields, replace
 
 from torch import Tensor
 
-from apd.baselines import JointTask, JointTraining
-from apd.config import LearningConfig
+from apd.config import ConsolidationConfig, LearningConfig
 from apd.decomposition import compose
+from apd.joint import JointTask, JointTraining
 from apd.networks import Network
 from apd.state import Arrival, Clustering, Consolidation, ParameterReport, Regrouping, TaskState, Tensors
 from apd.training import Fit
 
 
-def joint_sigma(
-    network: Network, tasks: Sequence[JointTask], learning: LearningConfig, *, device: str = "cpu"
-) -> dict[str, Tensor]:
-    """The shared parameters of one network with a head for each task, trained on two or more tasks; on the CPU."""
+def is_ahead(settings: ConsolidationConfig, rounds: int, tasks: int) -> bool:
+    """Whether a stream of so many tasks, consolidated so often, may still come to it."""
+    return settings.refit and not rounds and tasks < 2 * settings.consolidate_every
+
+
+def refit(
+    network: Network,
+    before: Sequence[TaskState],
+    tasks: Sequence[JointTask],
+    learning: LearningConfig,
+    *,
+    device: str = "cpu",
+) -> Consolidation:
+    """The outcome for two or more tasks, given as they are and as what to train them on; in this process."""
     joint = JointTraining(network, tasks, learning, device=device)
     joint.run()
-    return {key: joint.body[key] for key in network.spec(tasks[0].classes).shared}
+    sigma, after = sigma_of(joint), list[TaskState]()
+    for task in tasks:
+        fit = fit_again(network, task, sigma, learning, device=device)
+        for _ in fit.epochs():
+            pass
+        after.append(fit.result().task)
+    return renewed(before, after, sigma)
 
 
-def learn_again(
+def sigma_of(joint: JointTraining) -> dict[str, Tensor]:
+    """What a finished joint training makes of the shared parameters; on the CPU."""
+    return {key: joint.body[key] for key in joint.network.spec(joint.tasks[0].classes).shared}
+
+
+def fit_again(
     network: Network, task: JointTask, sigma: Tensors, learning: LearningConfig, *, device: str = "cpu"
-) -> TaskState:
-    """The task relative to this sigma, which stands still; masks, tau and private tensors are trained from nothing."""
-    arrival = Arrival(sigma, pull={}, curvature={}, earlier=0)
+) -> Fit:
+    """Training of a task relative to this sigma, which stands still; masks, tau and private tensors start anew."""
     held = replace(learning, variant="apd-fixed")
-    fit = Fit(network, task.name, task.classes, task.data, arrival, held, device=device)
-    for _ in fit.epochs():
-        pass
-    return fit.result().task
+    return Fit(network, task.name, task.classes, task.data, Arrival(sigma, {}, earlier=0), held, device=device)
 
 
-def refit(before: Sequence[TaskState], after: Sequence[TaskState], sigma: Tensors) -> Consolidation:
+def renewed(before: Sequence[TaskState], after: Sequence[TaskState], sigma: Tensors) -> Consolidation:
     """Both forms of the same tasks, the newest sigma being the last one's, as the outcome of a consolidation."""
     stored = sum(part.nnz for task in before for part in task.tau.values())
     found = outcome(stored, differing(sigma, before[-1].sigma), merged(map(report, before, after)))

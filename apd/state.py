@@ -136,13 +136,11 @@ class Arrival:
     """The newest sigma; None when this is the first task."""
     pull: Tensors
     """W, (out,) per shared parameter: sum over earlier tasks of their masks, the l1 pull on sigma. Empty at first."""
-    curvature: Tensors
-    """A, (out,) per shared parameter: sum over earlier tasks of their squared masks, the quadratic pull on sigma."""
     earlier: int
     """t - 1, the number of earlier tasks."""
 
 
-FIRST = Arrival(sigma=None, pull={}, curvature={}, earlier=0)
+FIRST = Arrival(sigma=None, pull={}, earlier=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

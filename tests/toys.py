@@ -7,6 +7,7 @@ from apd.data import Split, TaskData
 from apd.networks import Network, of_module
 
 SIZE, CLASSES = 12, 3
+PRECISIONS = ("float32", "bfloat16")
 
 
 def network() -> Network:

@@ -4,7 +4,8 @@
     learn_again  per task   on top of that sigma, on as many actors as there is room for
     conclude     once       the proposal
 
-Where an actor is lost, all of it is repeated: it is done once in the life of a stream, with a handful of tasks.
+Every training is saved as often as the stream wants it, and when it ends: where an actor or the caller is lost, the
+next try at the same version goes on from there. The gate's answer, or the commit, removes what was saved.
 """
 
 import secrets
@@ -14,11 +15,13 @@ from dataclasses import dataclass
 
 from apd.actors.consolidation import Consolidator, Job
 from apd.actors.crew import crew
-from apd.baselines import JointTask
-from apd.refit import differing, joint_sigma, learn_again, merged, outcome, report
+from apd.joint import JointTask, JointTraining
+from apd.refit import differing, fit_again, merged, outcome, report, sigma_of
 from apd.state import ParameterReport
 from apd.store import Proposal, SigmaRef, Stream, TaskEntry
+from apd.store.attempts import REFIT, learned_again
 from apd.store.proposals import rewrite
+from apd.training import Fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,9 @@ class Refitter(Consolidator):
         """Store the sigma of all tasks together; also in how many elements it differs from the newest."""
         version = self.stream.version(job.base)
         tasks = [self._task(entry) for entry in version.entries]
-        sigma = joint_sigma(self.network, tasks, self.stream.config.learning, device=self.device)
+        joint = JointTraining(self.network, tasks, self.stream.config.learning, device=self.device)
+        self._finish(joint, REFIT, job.base)
+        sigma = sigma_of(joint)
         reference = self.stream.records.sigmas.write(sigma, {"commit": job.commit}, near=version.sigma)
         return reference, differing(sigma, self._newest(version))
 
@@ -64,8 +69,22 @@ class Refitter(Consolidator):
         """Train the task on top of this sigma and store it."""
         stream, before = self.stream, self.stream.load_entry(entry)
         task, single = self._task(entry), stream.load_sigma(sigma)
-        after = learn_again(self.network, task, single, stream.config.learning, device=self.device)
+        fit = fit_again(self.network, task, single, stream.config.learning, device=self.device)
+        self._finish(fit, learned_again(entry.name), job.base)
+        after = fit.result().task
         return Again(rewrite(stream.records, entry, after, sigma, job.commit), report(before, after))
+
+    def _finish(self, training: JointTraining | Fit, attempt: str, base: int) -> None:
+        """Train to the end, from where an attempt at this version ended."""
+        stream, saved = self.stream, time.monotonic()
+        before = stream.load_attempt(attempt)
+        if before is not None and before.values["base"] == base:
+            training.restore(before)
+        for progress in training.epochs():
+            over = progress.epoch == stream.config.learning.epochs
+            if over or time.monotonic() - saved >= stream.config.resources.save_every:
+                stream.save_attempt(attempt, training.snapshot(), base=base)
+                saved = time.monotonic()
 
     def _task(self, entry: TaskEntry) -> JointTask:
         return JointTask(entry.name, len(entry.classes), self._data(entry.name))

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from apd.baselines import JointTask, JointTraining
 from apd.benchmark.contenders import Contender, Setting, contender, size_in_bytes
 from apd.benchmark.protocol import Cell, Method, Protocol
 from apd.config import StreamConfig
 from apd.data import Samples
 from apd.data.official import Benchmark, load_benchmark
+from apd.joint import JointTask, JointTraining
 from apd.networks import Network, from_config
 
 

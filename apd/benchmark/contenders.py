@@ -4,18 +4,19 @@ Each is the library's own training, with the same network, data, epochs and sele
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from apd.baselines import ElasticWeights, FineTuning, JointTask, SeparateNetwork
+from apd.baselines import ElasticWeights, FineTuning, SeparateNetwork
 from apd.config import ConsolidationConfig, LearningConfig
 from apd.consolidation import consolidate
 from apd.data import NamedTask, Samples
 from apd.decomposition import arrive
+from apd.joint import JointTask
 from apd.loop import bare_accuracy
-from apd.metrics import paper_capacity
+from apd.metrics import falls_beyond, paper_capacity
 from apd.networks import Network
-from apd.refit import joint_sigma, learn_again, refit
+from apd.refit import is_ahead, refit
 from apd.state import FIRST, UNCLUSTERED, Consolidation, TaskState, Tensors
 from apd.store.footprint import footprint
 from apd.training import Fit, Progress, accuracy
@@ -86,24 +87,20 @@ class Additive(Contender):
 
     def _consolidate(self) -> None:
         """At the largest tolerance that costs no task more validation accuracy than is allowed, if there is one."""
+        limit = self.setting.consolidation.max_accuracy_drop
         for outcome in self._outcomes():
-            drops = (self._validated(self._tasks[after.name]) - self._validated(after) for after in outcome.tasks)
-            if max(drops) <= self.setting.consolidation.max_accuracy_drop:
+            pairs = ((self._validated(self._tasks[after.name]), self._validated(after)) for after in outcome.tasks)
+            if not any(falls_beyond(*pair, limit) for pair in pairs):
                 self._adopt(outcome)
                 return
 
     def _outcomes(self) -> Iterator[Consolidation]:
         tasks, settings, seed = list(self._tasks.values()), self.setting.consolidation, self.setting.learning.seed
-        if settings.refit and not self._clustering.rounds and len(tasks) < 2 * settings.consolidate_every:
-            yield self._refit(tasks)
+        if is_ahead(settings, self._clustering.rounds, len(tasks)):
+            again = [self._data[task.name] for task in tasks]
+            yield refit(self.setting.network, tasks, again, self.setting.learning, device=self.setting.device)
         for tolerance in settings.tolerances:
             yield consolidate(tasks, self._sigma, self._clustering, replace(settings, tolerance=tolerance), seed)
-
-    def _refit(self, before: Sequence[TaskState]) -> Consolidation:
-        of, tasks = self.setting, [self._data[task.name] for task in before]
-        sigma = joint_sigma(of.network, tasks, of.learning, device=of.device)
-        after = [learn_again(of.network, task, sigma, of.learning, device=of.device) for task in tasks]
-        return refit(before, after, sigma)
 
     def _adopt(self, outcome: Consolidation) -> None:
         self._tasks = {after.name: after for after in outcome.tasks}

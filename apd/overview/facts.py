@@ -5,6 +5,7 @@ from typing import Any
 
 from apd.config import to_json
 from apd.overview.waiting import describe
+from apd.refit import is_ahead
 from apd.store import Stream, TaskEntry, Version
 
 Row = dict[str, Any]
@@ -126,6 +127,5 @@ def refit_is_due(stream: Stream, head: Version) -> bool:
 
 def refit_is_ahead(stream: Stream, head: Version) -> bool:
     """Whether sigma may still be learned again; a task that trains meanwhile would go on needing the old one."""
-    settings = stream.config.consolidation
-    wanted = settings.refit and stream.config.learning.variant == "apd2"
-    return wanted and stream.clustering(head).rounds == 0 and len(head.entries) < 2 * settings.consolidate_every
+    config, rounds = stream.config, stream.clustering(head).rounds
+    return config.learning.variant == "apd2" and is_ahead(config.consolidation, rounds, len(head.entries))

@@ -4,10 +4,8 @@ Each answers with the reasons to refuse, one sentence each; none lets it pass.
 """
 
 from apd.config import AcceptanceConfig
+from apd.metrics import ROUNDING, falls_beyond
 from apd.store import Candidate, Proposal, Stream, TaskEntry
-
-ROUNDING = 1e-9
-"""Accuracies are ratios of counts; what is demanded exactly may be missed by less than this: 0.7 - 0.5 < 0.2."""
 
 
 def shortfalls(stream: Stream, candidate: Candidate) -> list[str]:
@@ -52,7 +50,7 @@ def reasons_to_refuse(stream: Stream, proposal: Proposal) -> list[str]:
         f"{name} would lose {100 * (before - after):.1f} points of validation accuracy; "
         f"at most {100 * limit:g} are allowed"
         for name, (before, after) in accuracies_before_and_after(stream, proposal).items()
-        if before - after > limit + ROUNDING
+        if falls_beyond(before, after, limit)
     ]
 
 

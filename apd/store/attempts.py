@@ -4,7 +4,8 @@ attempts/<task>/base.json              the version it is trained on: decided onc
 attempts/<task>/snapshot.safetensors   the last saved state, replaced whole
 attempts/<task>/candidate.json         the outcome, until a version has it: garbage collection spares what it names
 
-What is trained for no task has a name that no task can have: it begins with `_`.
+What is trained on several tasks has a name that no task can have: it begins with `_`. It goes with each of them that is
+forgotten.
 """
 
 from collections.abc import Mapping
@@ -16,10 +17,21 @@ from apd.store.formats import JSON, decode_document, decode_snapshot, encode_doc
 from apd.store.objects import Objects, check_key, fetch_if_there
 from apd.store.proposals import Candidate
 
+SHARED = "_"
+"""What the names of attempts at several tasks begin with."""
+
+REFIT = "_refit"
+"""Attempt at learning sigma again."""
+
 
 def is_of_a_task(name: str) -> bool:
     """Whether an attempt of this name is a task's."""
-    return not name.startswith("_")
+    return not name.startswith(SHARED)
+
+
+def learned_again(task: str) -> str:
+    """Name of the attempt at a task on top of a sigma that was learned again."""
+    return f"{REFIT}.{task}"
 
 
 def base_key(task: str) -> str:
@@ -85,6 +97,12 @@ class Attempts:
     def withdraw(self, task: str) -> None:
         """Remove the outcome: a version has it."""
         self._objects.delete(candidate_key(task))
+
+    def drop(self, beginning: str) -> None:
+        """Remove all attempts whose names begin so."""
+        for listed in list(self._objects.list("attempts/")):
+            if listed.key.startswith(f"attempts/{beginning}"):
+                self._objects.delete(listed.key)
 
     def clear(self, task: str) -> None:
         """Remove the attempt, if there is one."""

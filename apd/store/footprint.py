@@ -43,15 +43,14 @@ def footprint(tasks: Sequence[TaskState], sigma: Tensors, origin: Tensors) -> in
     blobs = _Kept()
     records = Records(blobs)
     pull: Tensors = {}
-    curvature: Tensors = {}
     near = records.sigmas.write(origin, {"commit": COMMIT})
     references = {id(origin): near}
     for arrival, task in enumerate(tasks, 1):
         near = _sigma(records, task.sigma, references, near)
         records.write_task(task, near, Owner(task.name, arrival, COMMIT), None, {}, {})
-        pull, curvature = add_masks(pull, curvature, task.mask_logits)
+        pull = add_masks(pull, task.mask_logits)
     _sigma(records, sigma, references, near)
-    records.write_statistics(pull, curvature, COMMIT)
+    records.write_statistics(pull, COMMIT)
     return sum(map(len, blobs.contents.values()))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from apd.errors import NotFound, StateError, UnknownTask
 from apd.state import Clustering
-from apd.store.attempts import Attempts
+from apd.store.attempts import SHARED, Attempts
 from apd.store.blobs import Blobs, in_parallel
 from apd.store.commits import successor
 from apd.store.evaluations import Measurements
@@ -168,6 +168,7 @@ class Removal:
         for theta_key in details["theta_keys"]:
             Measurements(self._objects, "evaluation").remove(theta_key)
         in_parallel(self._blobs.delete, details.get("blobs_aside", []))
+        Attempts(self._objects).drop(SHARED)
         if self._inbox.remove(details["task"], details["arrival"]):
             Measurements(self._objects, "comparison").remove(details["task"])
 

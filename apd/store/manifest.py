@@ -108,7 +108,7 @@ class Version:
     sigma: SigmaRef | None = None
     """The sigma from which the next task starts; None before the first."""
     statistics: str | None = None
-    """Digest of the sums of masks and squared masks of all tasks; None before the first."""
+    """Digest of the sums of masks of all tasks; None before the first."""
     clustering: str | None = None
     """Digest of the clustering that the next consolidation starts from; None before the first."""
     entries: tuple[TaskEntry, ...] = ()

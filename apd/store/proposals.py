@@ -157,10 +157,9 @@ def rewrite(records: Records, entry: TaskEntry, task: TaskState, sigma: SigmaRef
 def write_sums(records: Records, masks: Iterable[Tensors], commit: str) -> str:
     """Statistics of these tasks, from nothing."""
     pull: Tensors = {}
-    curvature: Tensors = {}
     for mask_logits in masks:
-        pull, curvature = add_masks(pull, curvature, mask_logits)
-    return records.write_statistics(pull, curvature, commit)
+        pull = add_masks(pull, mask_logits)
+    return records.write_statistics(pull, commit)
 
 
 def _tau_nnz(task: TaskState) -> int:

@@ -94,18 +94,19 @@ class Records:
         """A blob that is a document."""
         return decode_document(kind, self._blobs.read(digest), self._blobs.where(digest))
 
-    def write_statistics(self, pull: Tensors, curvature: Tensors, commit: str) -> str:
-        """Store the sums over all tasks of their masks and squared masks."""
-        return self._blobs.write(encode_tensors(_join(pull=pull, curvature=curvature), {"commit": commit}))
+    def write_statistics(self, pull: Tensors, commit: str) -> str:
+        """Store the sums over all tasks of their masks."""
+        return self._blobs.write(encode_tensors(_join(pull=pull), {"commit": commit}))
 
-    def read_statistics(self, digest: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Sums of masks and of squared masks, per parameter."""
-        return self._read_groups(digest, "pull", "curvature")
+    def read_statistics(self, digest: str) -> dict[str, Tensor]:
+        """Sums of masks, per parameter."""
+        pull, _ = self._read_groups(digest, "pull", "curvature")  # which nothing needed, and older streams have
+        return pull
 
     def add_to_statistics(self, digest: str | None, mask_logits: Tensors, commit: str) -> str:
         """Statistics with one more task; None stands for those of no task."""
-        pull, curvature = self.read_statistics(digest) if digest else ({}, {})
-        return self.write_statistics(*add_masks(pull, curvature, mask_logits), commit)
+        pull = self.read_statistics(digest) if digest else {}
+        return self.write_statistics(add_masks(pull, mask_logits), commit)
 
     def write_task(
         self, task: TaskState, sigma: SigmaRef, owner: Owner, step: str | None, info: JSON, metrics: JSON

@@ -11,7 +11,7 @@ which the facts stay and the blobs go.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from apd.store.attempts import Attempts
+from apd.store.attempts import REFIT, Attempts
 from apd.store.formats import JSON, decode_document, encode_document
 from apd.store.manifest import now
 from apd.store.objects import Objects, check_key, fetch_if_there
@@ -104,6 +104,8 @@ class Refusals:
             "refused": now(),
         }
         self._objects.put(key, encode_document("refused", body))
+        if proposal.details.get("refit"):
+            Attempts(self._objects).drop(REFIT)
         return self._objects.where(key)
 
     def consolidations(self, base: int | None = None) -> list[RefusedConsolidation]:

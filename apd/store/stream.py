@@ -27,7 +27,7 @@ from apd.data import TaskInfo
 from apd.errors import AlreadyExists, NotFound
 from apd.state import FIRST, UNCLUSTERED, Arrival, Clustering, Consolidation, Learned, Snapshot, TaskState, Tensors
 from apd.store import proposals
-from apd.store.attempts import Attempts
+from apd.store.attempts import REFIT, Attempts
 from apd.store.blobs import Blobs, key_of
 from apd.store.commits import Commits
 from apd.store.connect import connect
@@ -119,8 +119,8 @@ class Stream:
         """What a task arriving at this version needs to know."""
         if version.sigma is None or version.statistics is None:
             return FIRST
-        pull, curvature = self.records.read_statistics(version.statistics)
-        return Arrival(self.load_sigma(version.sigma), pull, curvature, len(version.entries))
+        pull = self.records.read_statistics(version.statistics)
+        return Arrival(self.load_sigma(version.sigma), pull, len(version.entries))
 
     def load_sigma(self, ref: SigmaRef) -> Tensors:
         """A shared sigma; do not change its tensors, they are kept in memory for the next caller."""
@@ -195,7 +195,10 @@ class Stream:
 
     def commit_consolidation(self, proposal: Proposal) -> Version:
         """Make it the head. Raises AlreadyExists when another version came after its base: consolidate again."""
-        return self._commits.consolidation(proposal)
+        version = self._commits.consolidation(proposal)
+        if version.details.get("refit"):
+            self._attempts.drop(REFIT)
+        return version
 
     def commit_forget(self, name: str) -> Version:
         """A version without the task, every other record untouched; then its blobs and data go from every version.

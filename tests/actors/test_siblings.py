@@ -43,7 +43,7 @@ def test_sigma_stays_where_a_task_beside_would_have_to_pay_for_its_step(stream: 
 
 
 def test_siblings_count_as_earlier_tasks_with_masks_as_they_start() -> None:
-    arrival = Arrival({"w": torch.zeros(2, 2)}, {"w": torch.tensor([0.5, 1.0])}, {"w": torch.ones(2)}, earlier=1)
+    arrival = Arrival({"w": torch.zeros(2, 2)}, {"w": torch.tensor([0.5, 1.0])}, earlier=1)
     found = beside(arrival, 2, mask_start=0.0)
     assert found.earlier == 3
     torch.testing.assert_close(found.pull["w"], torch.tensor([1.5, 2.0]))

@@ -44,7 +44,7 @@ def second_task(network: Network, config: LearningConfig, steps: int, device: st
     split = Split(inputs, torch.arange(len(inputs)) % CLASSES)
     spec, initial = network.spec(CLASSES), network.initial(CLASSES, 0)
     masks = {name: torch.full(shape[:1], 0.9) for name, shape in spec.shared.items()}
-    arrival = Arrival({name: initial[name] for name in spec.shared}, masks, masks, 1)
+    arrival = Arrival({name: initial[name] for name in spec.shared}, masks, 1)
     return Fit(network, "bench", CLASSES, TaskData(split, split, split), arrival, config, device=device)
 
 

@@ -1,6 +1,7 @@
 """What people ask of a stream: its tasks, what waits, its figures, whether a consolidation is due or refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from apd import overview
 from apd.config import to_json
 from apd.consolidation import consolidate
 from apd.data import pack_arrays, validate_task
+from apd.state import Learned
 from apd.store import Proposal, Stream
 from tests.overview.small_streams import SHAPE, SHARING, learner, samples
 
@@ -125,3 +127,27 @@ def test_a_refusal_names_the_task_its_loss_and_the_limit():
     ]
     stream.evaluations.put(first.theta_key, {"validation_accuracy": lower + 0.002, "test_accuracy": 0.5})
     assert overview.reasons_to_refuse(stream, proposal) == []
+
+
+def refused_refit(stream: Stream) -> None:
+    """Note that the gate refused to learn sigma again from the head's tasks."""
+    proposal = proposed(stream)
+    refit = replace(proposal, details={**proposal.details, "refit": True})
+    stream.refusals.keep_consolidation(refit, ["task-0 would lose 9.0 points"], {"task-0": (0.9, 0.81)})
+
+
+def test_sigma_is_learned_again_where_that_is_wanted_and_not_twice_from_the_same_tasks():
+    made = learner(2, refit=True)
+    stream, seen = made.stream, []
+    stream.config = replace(stream.config, consolidation=replace(stream.config.consolidation, consolidate_every=3))
+    for number in range(2, 6):
+        seen.append((overview.refit_is_ahead(stream, stream.head()), overview.refit_is_due(stream, stream.head())))
+        if number == 3:
+            refused_refit(stream)
+            assert not overview.refit_is_due(stream, stream.head())
+        stream.inbox.register(info := replace(stream.task_info("task-0"), name=f"copy-{number}"))
+        learned = Learned(stream.load_task(stream.head(), "task-0"), {}, 1, 1.0)
+        named = replace(learned, task=replace(learned.task, name=info.name))
+        stream.commit_candidate(stream.write_candidate(named, base=stream.head(), info=info, metrics={}))
+    assert seen == [(True, False), (True, True), (True, True), (True, True)]
+    assert not overview.refit_is_ahead(stream, stream.head())

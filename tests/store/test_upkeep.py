@@ -1,5 +1,6 @@
 """Looking after a stream as a whole."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from apd.decomposition import compose
 from apd.errors import AlreadyExists, ConfigError, NotFound, UnknownTask
 from apd.state import Snapshot
 from apd.store import Stream
+from apd.store.attempts import REFIT, learned_again
 from apd.store.upkeep import collect, compare, fork, plan_collection, rollback, usage, verify
 from tests.store.same import same_state
 from tests.store.samples import (
@@ -18,6 +20,7 @@ from tests.store.samples import (
     consolidated,
     learn,
     learn_four,
+    proposal_of,
 )
 
 pytestmark = pytest.mark.parametrize("url", ["folder", "memory"], indirect=True)
@@ -159,6 +162,44 @@ def test_a_collection_that_died_half_way_is_finished_by_the_next(grown: Stream) 
 def test_collection_refuses_nonsense(stream: Stream) -> None:
     with pytest.raises(ConfigError, match="keep is 0"):
         collect(stream, keep=0)
+
+
+def attempts(stream: Stream) -> set[str]:
+    return {listed.key.split("/")[1] for listed in stream.objects.list("attempts/")}
+
+
+def begin_on_all(stream: Stream) -> None:
+    """Attempts at what is trained on several tasks, beside the one at task f."""
+    for name in ("_comparison", REFIT, learned_again("a")):
+        stream.save_attempt(name, Snapshot({}, {"epoch": 1}))
+    assert attempts(stream) == {"f", "_comparison", "_refit", "_refit.a"}
+
+
+def test_forgetting_a_task_takes_along_what_is_trained_on_several(grown: Stream) -> None:
+    begin_on_all(grown)
+    grown.commit_forget("b")
+    assert attempts(grown) == {"f"}
+
+
+def test_an_old_attempt_at_sigma_is_collected(grown: Stream) -> None:
+    begin_on_all(grown)
+    collect(grown, keep=1, grace=3600)
+    assert attempts(grown) == {"f", "_comparison", "_refit", "_refit.a"}
+    collect(grown, keep=1, grace=0)
+    assert attempts(grown) == {"f", "_comparison"}
+
+
+@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.parametrize("accepted", [True, False])
+def test_once_it_is_decided_nothing_is_left_of_learning_sigma_again(grown: Stream, refit: bool, accepted: bool) -> None:
+    begin_on_all(grown)
+    made = proposal_of(grown)
+    proposal = dataclasses.replace(made, details={**made.details, "refit": refit})
+    if accepted:
+        grown.commit_consolidation(proposal)
+    else:
+        grown.refusals.keep_consolidation(proposal, ["a would lose 40.0 points"], {"a": (0.9, 0.5)})
+    assert attempts(grown) == {"f", "_comparison"} | (set() if refit else {"_refit", "_refit.a"})
 
 
 def test_usage_adds_up(grown: Stream) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from apd.errors import ConfigError
-from apd.store.attempts import decode_base, decode_candidate
+from apd.store.attempts import REFIT, decode_base, decode_candidate
 from apd.store.blobs import in_parallel
 from apd.store.manifest import Version
 from apd.store.objects import Listed, fetch_if_there, numbered
@@ -36,7 +36,7 @@ class Plan:
     blobs: tuple[Listed, ...]
     """Blobs to remove."""
     others: tuple[str, ...]
-    """Keys of old probes and pins, and of attempts at tasks that are learned."""
+    """Keys of old probes and pins, and of attempts that nobody will go on with."""
 
     @property
     def bytes(self) -> int:
@@ -125,7 +125,12 @@ def _unneeded(
 
 
 def _others(stream: Stream, head: Version, before: float) -> Iterator[str]:
-    attempts = [item for item in stream.objects.list("attempts/") if head.has(item.key.split("/")[1])]
+    attempts = [item for item in stream.objects.list("attempts/") if _is_over(item.key.split("/")[1], head)]
     for listed in [*stream.objects.list("probes/"), *numbered(stream.objects, "pins/").values(), *attempts]:
         if listed.modified < before:
             yield listed.key
+
+
+def _is_over(attempt: str, head: Version) -> bool:
+    """Whether an attempt, once it is old, is of no use: its task is learned, or nobody goes on with learning sigma."""
+    return head.has(attempt) or attempt.startswith(REFIT)

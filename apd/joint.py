@@ -1,0 +1,184 @@
+"""One network for several tasks at once (MTL): what sharing could reach if nothing had to arrive.
+
+    joint = JointTraining(network, tasks, config)
+    for progress in joint.epochs():
+        ...                               # print, save joint.snapshot(), or stop
+    joint.body, joint.accuracies
+
+The epochs are those of one task (`apd.loop`): what decays, what is kept, in which order samples come.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat, zip_longest
+from statistics import mean
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from apd.adam import Adam, Group
+from apd.config import LearningConfig, to_json
+from apd.data import Samples, TaskData
+from apd.loop import (
+    LAST_EPOCHS,
+    Progress,
+    arithmetic,
+    bare_accuracy,
+    by_name,
+    labelled,
+    laid_out,
+    require_agreement,
+    take_over,
+    trainable,
+    under,
+)
+from apd.networks import Network
+from apd.state import Snapshot, Tensors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JointTask:
+    """One of the tasks that are trained together."""
+
+    name: str
+    classes: int
+    data: TaskData
+
+
+class JointTraining:
+    """One body and a head per task, trained on all tasks in turn.
+
+    An epoch passes once over every task's training split, batch by batch from one task after another; of the last five
+    epochs, the one with the best mean validation accuracy is kept.
+    """
+
+    def __init__(
+        self, network: Network, tasks: Sequence[JointTask], config: LearningConfig, *, device: str = "cpu"
+    ) -> None:
+        """tasks: one or more, of any numbers of classes."""
+        self.network, self.tasks, self.config, self.device = network, tasks, config, torch.device(device)
+        spec, parameters = network.spec(tasks[0].classes), trainable(network, tasks[0].classes)
+        initial = {task.name: network.initial(task.classes, config.seed) for task in tasks}
+        body = {key: value for key, value in initial[tasks[0].name].items() if key not in spec.head}
+        self._body = _leaves(body, parameters, self.device)
+        heads = {name: {key: values[key] for key in spec.head} for name, values in initial.items()}
+        self._heads = {name: _leaves(head, parameters, self.device) for name, head in heads.items()}
+        decayed = {key: value for key, value in self._body.items() if key in spec.shared}
+        free = {key: value for key, value in self._body.items() if value.requires_grad and key not in spec.shared}
+        self._adam = Adam((Group(decayed, config.weight_decay), Group(free)))
+        self._head_adam = {name: Adam((Group(head),)) for name, head in self._heads.items()}
+        self._epoch, self._seconds, self._kept_accuracy = 0, 0.0, -1.0
+        self._kept: dict[str, Tensor] = {}
+        self._accuracies: dict[str, float] = {}
+
+    def epochs(self) -> Iterator[Progress]:
+        """Train, one yield per finished epoch, from the epoch after the last one finished, here or before `restore`.
+
+        What it yields are means over tasks.
+        """
+        while self._epoch < self.config.epochs:
+            started = time.monotonic()
+            self._epoch += 1
+            loss, train_accuracy = self._train_epoch()
+            accuracy = mean(self._accuracy(task, task.data.validation) for task in self.tasks)
+            self._keep_best(accuracy)
+            self._seconds += time.monotonic() - started
+            total = self.config.epochs
+            yield Progress(self._epoch, total, loss, train_accuracy, accuracy, 0.0, self._seconds)
+
+    def run(self) -> dict[str, float]:
+        """Train to the end; returns the accuracies."""
+        for _ in self.epochs():
+            pass
+        return self.accuracies
+
+    @property
+    def body(self) -> Tensors:
+        """What the tasks share, of the epoch that was kept; on the CPU. Empty before one was."""
+        return self._kept
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """Each task's test accuracy under the kept parameters, in [0, 1]. Empty before some were."""
+        return self._accuracies
+
+    def snapshot(self) -> Snapshot:
+        """All that the remaining epochs depend on; take it between epochs."""
+        live = {name: value.detach().cpu().clone() for name, value in self._live().items()}
+        values = self._identity() | {
+            "epoch": self._epoch,
+            "seconds": self._seconds,
+            "kept_accuracy": self._kept_accuracy,
+            "accuracies": dict(self._accuracies),
+        }
+        return Snapshot(live | labelled("kept", self._kept), values)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from there; StateError if it was taken of other tasks, another configuration or network."""
+        of = f"joint training of {len(self.tasks)} tasks"
+        require_agreement(self._identity(), snapshot.values, of)
+        take_over(self._live(), snapshot.tensors, of)
+        self._kept = under("kept", snapshot.tensors)
+        self._epoch, self._seconds = snapshot.values["epoch"], snapshot.values["seconds"]
+        self._kept_accuracy, self._accuracies = snapshot.values["kept_accuracy"], dict(snapshot.values["accuracies"])
+
+    def _identity(self) -> dict[str, Any]:
+        names = [task.name for task in self.tasks]
+        return {"method": type(self).__name__, "tasks": names, "learning": to_json(self.config)}
+
+    def _live(self) -> dict[str, Tensor]:
+        live = labelled("body", self._body) | labelled("adam", self._adam.state)
+        for name, head in self._heads.items():
+            live |= labelled(f"head/{name}", head) | labelled(f"head_adam/{name}", self._head_adam[name].state)
+        return live
+
+    def _train_epoch(self) -> tuple[float, float]:
+        """Mean loss and accuracy, every batch counting alike."""
+        rate = self.config.learning_rate * self.config.learning_rate_decay ** (self._epoch - 1)
+        totals, steps = torch.zeros(2, device=self.device), 0
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.config.seed * 1_000_003 + self._epoch)
+            for task, inputs, labels in self._batches(self._epoch):
+                totals += self._step(task, inputs, labels, rate)
+                steps += 1
+        loss, accuracy = (totals / steps).tolist()
+        return loss, accuracy
+
+    def _keep_best(self, validation_accuracy: float) -> None:
+        """Later epochs win ties."""
+        last = self._epoch >= max(1, self.config.epochs - LAST_EPOCHS + 1)
+        if last and validation_accuracy >= self._kept_accuracy:
+            self._kept_accuracy = validation_accuracy
+            self._accuracies = {task.name: self._accuracy(task, task.data.test) for task in self.tasks}
+            self._kept = {key: value.detach().cpu().clone() for key, value in self._body.items()}
+
+    def _batches(self, epoch: int) -> Iterator[tuple[JointTask, Tensor, Tensor]]:
+        config = self.config
+        streams = [
+            zip(repeat(task), task.data.train.batches(config.batch_size, config.seed, epoch)) for task in self.tasks
+        ]
+        for group in zip_longest(*streams):
+            for entry in filter(None, group):
+                task, (inputs, labels) = entry
+                yield task, inputs.to(self.device), labels.to(self.device)
+
+    def _step(self, task: JointTask, inputs: Tensor, labels: Tensor, rate: float) -> Tensor:
+        """One step on one task's batch; (2,): its mean loss and the share of it that was labelled correctly."""
+        tensors, precision = self._body | self._heads[task.name], self.config.precision
+        with arithmetic(precision, inputs.device):
+            logits = self.network.forward(tensors, laid_out(inputs, precision), training=True).float()
+        loss = functional.cross_entropy(logits, labels)
+        gradients = by_name(loss, tensors)
+        self._adam.step(gradients, [rate, rate])
+        self._head_adam[task.name].step(gradients, [rate])
+        return torch.stack((loss.detach(), (logits.argmax(1) == labels).float().mean()))
+
+    def _accuracy(self, task: JointTask, split: Samples) -> float:
+        return bare_accuracy(self.network, self._body | self._heads[task.name], split.to(self.device))
+
+
+def _leaves(tensors: Tensors, parameters: set[str], device: torch.device) -> dict[str, Tensor]:
+    return {key: value.to(device).requires_grad_(key in parameters) for key, value in tensors.items()}

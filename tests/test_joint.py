@@ -1,0 +1,88 @@
+import dataclasses
+from statistics import mean
+
+import pytest
+import torch
+import toys
+
+from apd.config import LearningConfig
+from apd.errors import StateError
+from apd.joint import JointTask, JointTraining
+from apd.loop import LAST_EPOCHS, bare_accuracy, under
+from apd.networks import Network
+from apd.state import Tensors
+
+CONFIG = LearningConfig(epochs=8, batch_size=20, learning_rate=0.01)
+TASKS = [JointTask("a", 3, toys.data(1)), JointTask("b", 4, toys.data(5, samples=30, classes=4))]
+
+
+def joint(network: Network | None = None, config: LearningConfig = CONFIG) -> JointTraining:
+    return JointTraining(network or toys.network(), TASKS, config)
+
+
+def accuracy(training: JointTraining, task: JointTask, body: Tensors, head: Tensors) -> float:
+    return bare_accuracy(training.network, {**body, **head}, task.data.validation)
+
+
+def test_it_learns_all_tasks_at_once() -> None:
+    runs = [joint().run() for _ in range(2)]
+    assert set(runs[0]) == {"a", "b"}
+    assert min(runs[0].values()) > 0.8
+    assert runs[0] == runs[1]
+
+
+def test_the_body_is_that_of_the_best_of_the_last_epochs() -> None:
+    training = joint(config=dataclasses.replace(CONFIG, learning_rate=0.3))  # too fast to get better every time
+    seen = []
+    for progress in training.epochs():
+        now = training.snapshot().tensors
+        found = mean(accuracy(training, task, under("body", now), under(f"head/{task.name}", now)) for task in TASKS)
+        assert progress.validation_accuracy == pytest.approx(found)
+        seen.append((found, progress.epoch, under("body", now)))
+    _, best, body = max(seen[-LAST_EPOCHS:], key=lambda one: one[:2])
+    assert best < CONFIG.epochs
+    assert all(torch.equal(value, body[name]) for name, value in training.body.items())
+    assert set(training.body) == set(body)
+    assert not {"4.weight", "4.bias"} & set(body)  # the head
+
+
+def test_its_progress_is_that_of_the_tasks_together() -> None:
+    first, *_, last = joint().epochs()
+    assert (first.epoch, last.epoch, last.epochs) == (1, CONFIG.epochs, CONFIG.epochs)
+    assert last.loss < first.loss
+    assert last.train_accuracy > first.train_accuracy
+    assert last.seconds > first.seconds > 0
+
+
+@pytest.mark.parametrize("stop", [1, 5, 8])
+def test_resumed_after_any_epoch_it_gives_the_same_bits(stop: int) -> None:
+    whole, resumed = joint(toys.normalised_network()), joint(toys.normalised_network())
+    taken = next(whole.snapshot() for progress in whole.epochs() if progress.epoch == stop)
+    whole.run()
+    resumed.restore(taken)
+    assert [progress.epoch for progress in resumed.epochs()] == list(range(stop + 1, CONFIG.epochs + 1))
+    assert resumed.accuracies == whole.accuracies
+    for name, value in whole.body.items():
+        assert torch.equal(value, resumed.body[name]), name
+    assert {"1.running_mean", "0.weight"} < set(whole.body)
+
+
+def test_an_attempt_at_other_tasks_is_refused() -> None:
+    taken = joint().snapshot()
+    other = JointTraining(toys.network(), TASKS[:1], CONFIG)
+    with pytest.raises(StateError, match=r"joint training of 1 tasks has tasks \['a', 'b'\], expected \['a'\]"):
+        other.restore(taken)
+    with pytest.raises(StateError, match="has learning"):
+        joint(config=dataclasses.replace(CONFIG, epochs=9)).restore(taken)
+
+
+def test_it_computes_in_the_precision_it_is_told() -> None:
+    bodies = []
+    for precision in toys.PRECISIONS:
+        training = joint(config=dataclasses.replace(CONFIG, epochs=1, precision=precision))
+        assert min(training.run().values()) > 0.3
+        bodies.append(training.body["0.weight"])
+    exact, rough = bodies
+    assert rough.dtype == torch.float32
+    assert not torch.equal(exact, rough)
+    torch.testing.assert_close(exact, rough, atol=3 * CONFIG.learning_rate, rtol=0)
