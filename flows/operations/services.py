@@ -115,7 +115,10 @@ def server(installation: Installation) -> Service:
     """Prefect's server."""
     port = installation.ports["server"]
     command = _python("prefect", "server", "start", "--host", HOST, "--port", str(port))
-    return Service("server", command, installation.environment, lambda: _get(f"{installation.api}/health") is True)
+    variables = installation.environment | {
+        "PREFECT_UI_API_URL": "/api"
+    }  # wherever a browser reaches it, by a tunnel too
+    return Service("server", command, variables, lambda: _get(f"{installation.api}/health") is True)
 
 
 def ray(installation: Installation) -> Service:

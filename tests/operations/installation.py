@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent.parent
 IMPATIENT = {
     "PREFECT_WORKER_QUERY_SECONDS": "1",
     "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
 }
 
 
@@ -76,9 +77,12 @@ class Installed:
         flow, deployed = name.split("/")
         return self.api("GET", f"/deployments/name/{flow}/{deployed}")
 
-    def start(self, deployment: str, variables: dict[str, str] | None = None, **parameters: Any) -> str:
-        """Start a run, with these variables in its environment; return its id."""
-        body = {"parameters": parameters, "job_variables": {"env": variables or {}}, "state": {"type": "SCHEDULED"}}
+    def start(
+        self, deployment: str, variables: dict[str, str] | None = None, command: str | None = None, **parameters: Any
+    ) -> str:
+        """Start a run, with these variables in its environment, by this command or Prefect's own; return its id."""
+        job = {"env": variables or {}} | ({"command": command} if command else {})
+        body = {"parameters": parameters, "job_variables": job, "state": {"type": "SCHEDULED"}}
         return self.api("POST", f"/deployments/{self.deployment(deployment)['id']}/create_flow_run", body)["id"]
 
     def runs(self, **filters: Any) -> list[dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 import json
 import signal
+import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +19,9 @@ pytestmark = pytest.mark.operations
 
 SILENCE = 35.0
 """Seconds after which the test takes a run for dead that sends a heartbeat every 30."""
+
+HURRIED = f"{sys.executable} -m tests.operations.hurried"
+"""Command of a run that finds out within seconds that its lease is lost."""
 
 OUTAGE = 15.0
 """Seconds for which the server does not answer: longer than the first retries of Prefect's client."""
@@ -140,3 +145,62 @@ def test_started_twice_and_the_server_killed_and_cut_off_during_training(install
     assert installed.finished(training) == "Completed"
     wait_until(lambda: set(steps_of(installed, training).values()) == {"Completed"}, 30)
     assert_learned_once(held, tasks[0].name)
+
+
+@pytest.fixture(params=["run/scheduled"])
+def limited(request, installed) -> Iterator[str]:
+    """A deployment of which an operator lets one run be under way at a time, by which each holds a lease; its name."""
+    place = f"/deployments/{installed.deployment(request.param)['id']}"
+    installed.api("PATCH", place, {"concurrency_limit": 1})
+    yield request.param
+    installed.api("PATCH", place, {"concurrency_limit": None})
+
+
+def lease_of(installed, run: str) -> str:
+    """Return the lease that a run was given when it started."""
+    return installed.run_of(run)["state"]["state_details"]["deployment_concurrency_lease_id"]
+
+
+def start_hurried(installed, deployment: str, stream: Stream, trained: str, **parameters: str) -> str:
+    """Start a run that holds a lease; return its id when it is in the middle of training this task."""
+    run = installed.start(deployment, command=HURRIED, stream=stream.url, **parameters)
+    wait_until(lambda: stream.load_attempt(trained), 120, lambda: installed.logs(run))
+    return run
+
+
+def see_lease_lost(installed, run: str) -> None:
+    wait_until(lambda: "slots are no longer reserved" in installed.logs(run), 60, lambda: installed.logs(run))
+
+
+def test_a_server_that_was_restarted_knows_no_leases_and_the_next_run_commits(
+    installed, held, gate, limited, tasks, tmp_path
+):
+    """Prefect ends the run that lost its lease, but only when what it waits for is done."""
+    first = start_hurried(installed, limited, held, submit(held, tasks[0], tmp_path))
+    second = installed.start(limited, stream=held.url)
+    wait_until(lambda: installed.state(second) == "AwaitingConcurrencySlot", 30)
+    installed.service("server").send(signal.SIGKILL)
+    installed.apd("up", "--stream", installed.environment["APD_STREAM"])
+    see_lease_lost(installed, first)
+    assert installed.actors()
+    gate.touch()
+    assert installed.finished(first) == "Crashed"
+    assert installed.finished(second) == "Completed"
+    assert "only its commit is missing" in installed.logs(second)
+    assert "Running" not in steps_of(installed, first).values()
+    assert_learned_once(held, tasks[0].name)
+
+
+@pytest.mark.parametrize("limited", ["learn/manual"], indirect=True)
+def test_a_lease_runs_out_and_two_runs_train_the_same_task(installed, held, gate, limited, tasks, tmp_path):
+    """The server gives the place to the next, as it does when it has not heard of a run for as long as a lease lasts."""
+    task = submit(held, tasks[0], tmp_path)
+    assert installed.finished(installed.start("ingest/scheduled", stream=held.url)) == "Completed"
+    first = start_hurried(installed, limited, held, task, task=task)
+    installed.api("POST", "/v2/concurrency_limits/decrement-with-lease", {"lease_id": lease_of(installed, first)})
+    second = installed.start(limited, stream=held.url, task=task)
+    see_lease_lost(installed, first)
+    wait_until(lambda: installed.state(second) == "Running", 60)
+    gate.touch()
+    assert {installed.finished(first), installed.finished(second)} == {"Crashed", "Completed"}
+    assert_learned_once(held, task)

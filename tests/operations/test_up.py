@@ -1,5 +1,8 @@
 """`apd up` and `apd down` on a laptop."""
 
+import json
+import urllib.request
+
 import pytest
 
 pytestmark = pytest.mark.operations
@@ -18,3 +21,10 @@ def test_up_with_other_settings_is_refused(installed):
     assert ended.returncode == 1
     assert "is up with stream" in ended.stderr
     assert "apd down" in ended.stderr
+
+
+def test_the_ui_asks_where_it_was_opened(installed):
+    """Not an address of this machine, which means nothing to a browser on another one."""
+    page = installed.environment["PREFECT_API_URL"].removesuffix("/api")
+    with urllib.request.urlopen(f"{page}/ui-settings") as answer:
+        assert json.load(answer)["api_url"] == "/api"
