@@ -242,12 +242,9 @@ class Learner:
         known: Mapping[str, float] | None = self.stream.evaluations.get(entry.theta_key)
         if known is not None:
             return known
-        measured = self._measure(self.stream.load_entry(entry), self._data(entry.name))
+        measured = self._measure(self.stream.load_entry(entry), self.stream.load_data(entry.name))
         self.stream.evaluations.put(entry.theta_key, measured)
         return measured
-
-    def _data(self, task: str) -> TaskData:
-        return load_task(self.stream.task_folder(task), self.stream.config)
 
     def consolidate(self) -> Consolidation | None:
         """Put all tasks on one sigma and cluster their taus; `learn` does so every s tasks.
@@ -270,7 +267,7 @@ class Learner:
         stream = self.stream
         tasks = [stream.load_entry(entry) for entry in head.entries]
         if refit_is_due(stream, head):
-            again = [JointTask(entry.name, len(entry.classes), self._data(entry.name)) for entry in head.entries]
+            again = [JointTask(entry.name, len(entry.classes), stream.load_data(entry.name)) for entry in head.entries]
             yield refit(self._network, tasks, again, stream.config.learning, device=self._device)
         settings, seed = stream.config.consolidation, stream.config.learning.seed
         for tolerance in settings.tolerances:

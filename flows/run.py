@@ -30,8 +30,8 @@ def run(
 ) -> list[str]:
     """Ingest what lies in the inbox, learn what waits, consolidate when it is due, write the report.
 
-    A task that cannot be learned does not hold up the others; it stays waiting, and the flow fails at its end. One
-    below what the stream demands is kept aside, and the flow ends as Refused.
+    A task that cannot be learned does not hold up the others; it stays waiting, and the flow fails at its end. Nor does
+    a consolidation that fails. A task below what the stream demands is kept aside, and the flow ends as Refused.
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
@@ -55,9 +55,8 @@ def run(
         outcome = learn_all(stream, trainings(stream, waiting, max_parallel, workers), publish)
     if (outcome.learned or outcome.refused) and publish:
         report(stream)
-    if outcome.failed:
-        failed = (f"{task} ({why})" for task, why in outcome.failed.items())
-        raise ApdError("not learned, still waiting: " + "; ".join(failed))
+    if outcome.complaints:
+        raise ApdError("; ".join(outcome.complaints))
     return gates.refused(outcome.refused, outcome.learned) if outcome.refused else outcome.learned
 
 
@@ -70,12 +69,24 @@ class Outcome:
     """Why, of tasks below what the stream demands."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why, by task."""
+    not_consolidated: str | None = None
+    """Why, where it was due and failed."""
+
+    @property
+    def complaints(self) -> list[str]:
+        """What the run could not do."""
+        failed = "; ".join(f"{task} ({why})" for task, why in self.failed.items())
+        found = (
+            ("not learned, still waiting", failed),
+            ("not consolidated, later tasks are learned all the same", self.not_consolidated),
+        )
+        return [f"{what}: {why}" for what, why in found if why]
 
 
 def learn_all(stream: str, started: Iterator[tuple[str, Training]], publish: bool) -> Outcome:
     """Learn the tasks of `trainings`, one commit after another."""
     outcome = Outcome()
-    consolidate_if_due(stream, publish)  # where an interrupted run left off
+    consolidate_if_due(stream, publish, outcome)  # where an interrupted run left off
     for task, training in started:
         try:
             learned = _take_in(stream, result_of(training), outcome)
@@ -83,7 +94,7 @@ def learn_all(stream: str, started: Iterator[tuple[str, Training]], publish: boo
             outcome.failed[task] = give_up(stream, task, error)
             continue
         if learned:
-            consolidate_if_due(stream, publish)
+            consolidate_if_due(stream, publish, outcome)
     return outcome
 
 
@@ -151,7 +162,15 @@ def _places(stream: Stream, width: int) -> int:
     return width
 
 
-def consolidate_if_due(stream: str, publish: bool) -> None:
-    """Consolidate when enough tasks were learned since the last time."""
-    if overview.is_due(Stream.open(stream)):
-        consolidate(stream, publish=publish)
+def consolidate_if_due(stream: str, publish: bool, outcome: Outcome) -> None:
+    """Consolidate when enough tasks were learned since the last time.
+
+    Where that fails, the tasks that wait are learned all the same, on the head there is; the next run tries again.
+    """
+    if outcome.not_consolidated or not overview.is_due(Stream.open(stream)):
+        return
+    state = consolidate(stream, publish=publish, return_state=True)
+    if state.is_failed():
+        error = state.result(raise_on_failure=False)
+        get_run_logger().error("not consolidated: %s", error)
+        outcome.not_consolidated = str(error).strip().splitlines()[-1]

@@ -13,7 +13,7 @@ import torch
 from apd.actors import metrics
 from apd.actors.versions import Versions, require_versions
 from apd.baselines import FineTuning, SeparateNetwork
-from apd.data import Samples, TaskData, load_task
+from apd.data import Samples, TaskData
 from apd.decomposition import bare_state
 from apd.errors import ClusterError, CorruptObject, StoreError
 from apd.loop import bare_accuracy, bare_hits
@@ -106,7 +106,7 @@ class Worker:
         return bare_hits(self.network, bare_state(state), split, torch.device(self.device)) / len(split)
 
     def _data(self, task: str) -> TaskData:
-        return load_task(self.stream.task_folder(task), self.stream.config)
+        return self.stream.load_data(task)
 
 
 class Trainer(Worker):

@@ -42,7 +42,7 @@ def schema_of(row_size: int, input_dtype: str) -> pa.Schema:
 def write_rows(path: Path, chunks: Iterable[Chunk], row_size: int, input_dtype: str) -> None:
     """One row group per chunk."""
     schema = schema_of(row_size, input_dtype)
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for inputs, labels in chunks:
             values = pa.array(np.ascontiguousarray(inputs).reshape(-1))
             columns = [pa.FixedSizeListArray.from_arrays(values, type=schema.field("input").type), pa.array(labels)]
@@ -71,7 +71,7 @@ def opened(file: str, source: Any) -> Iterator[pq.ParquetFile]:
     """A Parquet file to read in bounded memory; TaskRejected names `file` if it is damaged or none."""
     with _damage_rejected(file):
         # unbuffered reading would hold whole column chunks of whatever row groups another writer made
-        parquet = pq.ParquetFile(source, buffer_size=2**20, pre_buffer=False)
+        parquet = pq.ParquetFile(source, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
     with parquet:
         yield parquet
 
@@ -98,7 +98,7 @@ def _damage_rejected(file: str) -> Iterator[None]:
         yield
     except MemoryError:  # Arrow's own is an ArrowException as well
         raise
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter from a damaged name of a column
         raise TaskRejected(f"{file} is not a readable Parquet file: {error}") from None
     except OSError as error:
         if error.errno is not None:  # the disk or network failed; Arrow's complaints about content have no number

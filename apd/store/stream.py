@@ -23,8 +23,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from apd.config import StreamConfig, from_json, to_json
-from apd.data import TaskInfo
-from apd.errors import AlreadyExists, NotFound
+from apd.data import TaskData, TaskInfo, load_task
+from apd.errors import AlreadyExists, CorruptObject, NotFound, TaskRejected
 from apd.state import FIRST, UNCLUSTERED, Arrival, Clustering, Consolidation, Learned, Snapshot, TaskState, Tensors
 from apd.store import proposals
 from apd.store.attempts import REFIT, Attempts
@@ -212,6 +212,15 @@ class Stream:
     def task_folder(self, name: str) -> ObjectFolder:
         """The data of an accepted task, to read."""
         return self.inbox.task_folder(name)
+
+    def load_data(self, name: str) -> TaskData:
+        """The samples of an accepted task. Raises CorruptObject when they cannot be read any more."""
+        try:
+            return load_task(self.task_folder(name), self.config)
+        except TaskRejected as error:
+            place = self.objects.where(f"tasks/{name}")
+            advice = f"put back what was there (`apd verify` names every file that has changed), or `apd forget {name}`"
+            raise CorruptObject(f"the data of task {name!r} in {place} are damaged: {error}; {advice}") from None
 
     def task_info(self, name: str) -> TaskInfo:
         """The description of an accepted task."""

@@ -182,6 +182,32 @@ def test_damaged_files_are_refused(tmp_path, damage):
         validate(folder)
 
 
+def test_no_flipped_byte_of_what_was_packed_reads_as_other_data(tmp_path):
+    """Every page has a checksum: compression alone lets one in twenty pass."""
+    values = np.random.RandomState(0).randint(0, 256, (40, 1, 2, 3)).astype(np.uint8)
+    write_task(tmp_path, "shoes", {"train": [(values, np.arange(40) % 3)]}, INFO["classes"])
+    path, good, refused = tmp_path / "train.parquet", load(tmp_path).train, 0
+    whole = path.read_bytes()
+    pages = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")  # behind them the footer and its length
+    for place in range(0, pages, 2):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            found = load(tmp_path).train
+        except TaskRejected:
+            refused += 1
+        else:
+            assert torch.equal(found.inputs, good.inputs)
+            assert torch.equal(found.labels, good.labels)
+    assert refused > 0.8 * pages / 2
+
+
+def test_a_damaged_name_of_a_column_is_refused(tmp_path):
+    path = write(tmp_path) / "train.parquet"
+    path.write_bytes(path.read_bytes().replace(b"label", b"l\xff\xffel"))
+    with pytest.raises(TaskRejected, match=r"train.parquet is not a readable Parquet file: .*decode"):
+        validate(tmp_path)
+
+
 class Flaky:
     """A folder whose disk fails when data is read."""
 

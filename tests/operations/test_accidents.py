@@ -193,14 +193,14 @@ def test_a_server_that_was_restarted_knows_no_leases_and_the_next_run_commits(
 
 @pytest.mark.parametrize("limited", ["learn/manual"], indirect=True)
 def test_a_lease_runs_out_and_two_runs_train_the_same_task(installed, held, gate, limited, tasks, tmp_path):
-    """The server gives the place to the next, as it does when it has not heard of a run for as long as a lease lasts."""
+    """The server gives its place to the next, as it does when it did not hear of a run for as long as a lease lasts."""
     task = submit(held, tasks[0], tmp_path)
     assert installed.finished(installed.start("ingest/scheduled", stream=held.url)) == "Completed"
     first = start_hurried(installed, limited, held, task, task=task)
     installed.api("POST", "/v2/concurrency_limits/decrement-with-lease", {"lease_id": lease_of(installed, first)})
     second = installed.start(limited, stream=held.url, task=task)
     see_lease_lost(installed, first)
-    wait_until(lambda: installed.state(second) == "Running", 60)
+    wait_until(lambda: len(installed.actors()) == 2, 60, lambda: installed.logs(second))
     gate.touch()
     assert {installed.finished(first), installed.finished(second)} == {"Crashed", "Completed"}
     assert_learned_once(held, task)
