@@ -156,13 +156,24 @@ def stream_page(stream: Stream, report: Report, place: str) -> str:
 
 
 def _to_do(stream: Stream) -> list[str]:
-    left_out = [row for row in overview.arrivals(stream) if row["state"] in ("refused", "rejected")]
-    reasons = {row["task"]: row["note"].removeprefix(f"{row['task']} ") for row in left_out}
+    aside = [row for row in overview.arrivals(stream) if row["state"] in ("refused", "rejected")]
+    failed = overview.left_out(stream).items()
     return [
         f"- waiting to be learned: **{len(stream.inbox.waiting())}**",
-        *(f"- **{row['state']}**: {escape(row['task'])}: {escape(reasons[row['task']])}" for row in left_out),
+        *(
+            f"- **left out**: {escape(task)}: {escape(why)}; `apd retry {task}` lets it try again"
+            for task, why in failed
+        ),
+        *(_aside(stream, row) for row in aside),
         f"- next consolidation: {_next_consolidation(stream)}",
     ]
+
+
+def _aside(stream: Stream, row: Mapping[str, Any]) -> str:
+    """A task that was refused, with a link to what can be done, or one that was rejected."""
+    reasons = "; ".join(reason.removeprefix(f"{row['task']} ") for reason in row["note"].split("; "))
+    advice = f" ([how to go on](../key/{artifact_key('refused', stream.name)}))" if row["state"] == "refused" else ""
+    return f"- **{row['state']}**: {escape(row['task'])}: {escape(reasons)}{advice}"
 
 
 def _next_consolidation(stream: Stream) -> str:

@@ -37,10 +37,13 @@ COLUMNS = (
 )
 """(heading, unit)."""
 
-EXPLANATION = (
-    "Test accuracy right after learning, now, of a separate network per task, of one network fine-tuned from task to "
-    "task. tau: its non-zeros over the parameters of one network. stored: for this task alone."
-)
+ACCURACIES = {
+    "when learned": "right after learning",
+    "now": "now",
+    "separate": "of a separate network per task",
+    "fine-tuning": "of one network fine-tuned from task to task",
+}
+"""What the columns of test accuracy are."""
 
 
 def print_table(report: Report, file: TextIO) -> None:
@@ -68,7 +71,7 @@ def markdown(report: Report) -> str:
         heading = [f"{name}, {unit}" if unit else name for name, unit in COLUMNS]
         rows = _measured([heading, *map(_cells, report.tasks), _average_cells(summary)])
         lines += ["", _markdown_row(rows[0]), "|:--|" + "--:|" * (len(rows[0]) - 1)]
-        lines += [*map(_markdown_row, rows[1:]), "", EXPLANATION]
+        lines += [*map(_markdown_row, rows[1:]), "", _explanation(rows[0])]
     return "\n".join(lines) + "\n"
 
 
@@ -76,6 +79,13 @@ def _measured(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """The table without columns in which no task has a figure; its first row is the heading, its last the average."""
     columns = (column for column in zip(*rows, strict=True) if {*column[1:-1]} != {formats.MISSING})
     return list(zip(*columns, strict=True))
+
+
+def _explanation(headings: Sequence[str]) -> str:
+    """Of the columns that are there."""
+    shown = (text for name, text in ACCURACIES.items() if any(heading.startswith(name) for heading in headings))
+    rest = "tau: its non-zeros over the parameters of one network. stored: for this task alone."
+    return f"Test accuracy {', '.join(shown)}. {rest}"
 
 
 def escape(name: str) -> str:
@@ -150,7 +160,7 @@ def _write(report: Report, console: Console) -> None:
     if report.tasks:
         console.print()
         console.print(_task_table(report, summary, console.width))
-        console.print(Text(EXPLANATION, style="dim"), "")
+        console.print(Text(_explanation([name for name, _ in COLUMNS]), style="dim"), "")
     lines = Table.grid(padding=(0, 2))
     for name, value in summary_lines(report, summary):
         lines.add_row(Text(name, style="bold"), Text(value))

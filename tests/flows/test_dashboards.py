@@ -7,6 +7,7 @@ from apd.learner import Learner
 from apd.overview import build_report, growth
 from apd.report.content import Report
 from flows.dashboards import capacity_rows, cluster_rows, headline, sharing, stream_page
+from flows.names import artifact_key
 from tests.overview.small_streams import SHARING, learner, noise, samples
 
 
@@ -62,11 +63,13 @@ def test_the_page_says_first_what_needs_a_decision_then_where_everything_is(made
     lines = page.splitlines()
     assert lines[2] == "- waiting to be learned: **0**"
     assert lines[3].startswith("- **refused**: noise: has ")
+    assert lines[3].endswith(f"demanded ([how to go on](../key/{artifact_key('refused', made.stream.name)}))")
     assert lines[4] == "- next consolidation: after 2 more tasks"
     assert "[capacity and drift](../key/capacity-" in lines[5]
     assert lines[6] == "- report: `reports/00000005.html`"
     assert lines[7] == f"- version 5: `{made.stream.history.where(5)}`"
     assert "| task-3 |" in page
+    assert "Test accuracy right after learning, now. tau: " in page
 
 
 def test_the_line_on_its_card_counts_what_needs_a_decision(made: Learner, report: Report):

@@ -10,9 +10,11 @@ import torch
 from apd.config import NetworkConfig
 from apd.data import NamedTask
 from apd.errors import ApdError
+from apd.overview import build_report
 from apd.store import Stream
 from apd.store.failures import LIMIT, Failures
 from apd.store.upkeep import verify
+from flows.dashboards import stream_page
 from flows.run import run
 from tests.flows.command import apd, mistake
 from tests.flows.small_tasks import bits, create, digits, names, submit
@@ -54,6 +56,8 @@ def test_the_others_are_learned_and_it_is_left_out_after_a_while_until_somebody_
     assert failures.of("black") == [REASON] * LIMIT
     assert run(stream.url) == []
     assert f"left out until `apd retry`: {REASON}" in apd("tasks", "-s", stream.url).stdout
+    page = stream_page(stream, build_report(stream, stream.head()), "")
+    assert f"- **left out**: black: {REASON}; `apd retry black` lets it try again" in page.splitlines()
     assert verify(stream).problems == ()
 
     (tmp_path / "mended").touch()
