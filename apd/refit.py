@@ -57,8 +57,8 @@ def fit_again(
     network: Network, task: JointTask, sigma: Tensors, learning: LearningConfig, *, device: str = "cpu"
 ) -> Fit:
     """Training of a task relative to this sigma, which stands still; masks, tau and private tensors start anew."""
-    held = replace(learning, variant="apd-fixed")
-    return Fit(network, task.name, task.classes, task.data, Arrival(sigma, {}, earlier=0), held, device=device)
+    alone = Arrival(sigma, pull={}, earlier=0)  # without a pull, sigma is left where it is by every variant
+    return Fit(network, task.name, task.classes, task.data, alone, learning, device=device)
 
 
 def renewed(before: Sequence[TaskState], after: Sequence[TaskState], sigma: Tensors) -> Consolidation:

@@ -4,7 +4,7 @@ import pytest
 import torch
 import toys
 
-from apd.config import ConsolidationConfig, LearningConfig
+from apd.config import ConsolidationConfig, LearningConfig, Variant
 from apd.consolidation import consolidate
 from apd.data import Split, TaskData
 from apd.decomposition import arrive, bare_state, compose
@@ -65,8 +65,12 @@ def test_a_task_does_not_depend_on_those_learned_again_beside_it(found: Consolid
     assert all(torch.equal(value, bare_state(found.tasks[2])[name]) for name, value in bare_state(again).items())
 
 
-def test_apd1_learns_again_without_moving_sigma(found: Consolidation) -> None:
-    learning = dataclasses.replace(LEARNING, variant="apd1", capacity_per_task=None, sparsity=1e-3)
+@pytest.mark.parametrize("variant", ["apd1", "apd2", "apd-fixed"])
+@pytest.mark.parametrize("capacity", [0.05, None])
+def test_no_variant_moves_sigma_while_it_learns_again(
+    found: Consolidation, variant: Variant, capacity: float | None
+) -> None:
+    learning = dataclasses.replace(LEARNING, variant=variant, capacity_per_task=capacity, sparsity=1e-3)
     assert learn_again(toys.network(), TASKS[0], found.sigma, learning).sigma is found.sigma
 
 
