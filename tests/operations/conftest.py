@@ -38,3 +38,9 @@ def stream(tmp_path: Path) -> Stream:
 @pytest.fixture(scope="session")
 def tasks() -> list[NamedTask]:
     return list(digits_tasks(4))
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """What trains a network that is `held` goes on to its end once this file exists."""
+    return tmp_path / "gate"

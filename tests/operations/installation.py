@@ -114,10 +114,16 @@ class Installed:
         """Return the process of a service that was there first; runs come and go beside the worker's."""
         return min(self.processes.members(name), key=lambda one: one.started)
 
-    def actors(self) -> list[int]:
-        """Return the processes of Ray in which an actor trains."""
+    def actors(self, kind: str = "Trainer") -> list[int]:
+        """Return the processes of Ray in which an actor of that kind is at work."""
         members = self.processes.members("ray")
-        return [one.pid for one in members if "ray::Trainer" in command_of(one.pid)]
+        return [one.pid for one in members if f"ray::{kind}" in command_of(one.pid)]
+
+    def process_of(self, identity: str) -> Process:
+        """Return the process of a run that is under way."""
+        mark = f"PREFECT__FLOW_RUN_ID={identity}".encode()
+        found = [one for one in self.processes.members("worker") if mark in environment_of(one.pid)]
+        return min(found, key=lambda one: one.started)
 
     def cpus_in_use(self) -> float:
         """Return how many of Ray's CPUs are given to actors; Ray looks every few seconds."""
@@ -143,6 +149,14 @@ def command_of(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def environment_of(pid: int) -> list[bytes]:
+    """Return a process's variables as it was started; none for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def run(*arguments: str, environment: dict[str, str], check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from installation import command_of, config, submit, wait_until
@@ -17,20 +16,14 @@ from apd.store.upkeep import verify
 
 pytestmark = pytest.mark.operations
 
-SILENCE = 35.0
-"""Seconds after which the test takes a run for dead that sends a heartbeat every 30."""
+SILENCE = 20.0
+"""Seconds after which the test takes a run for dead. Heartbeats come every 30, but beside the dead none is at work."""
 
 HURRIED = f"{sys.executable} -m tests.operations.hurried"
 """Command of a run that finds out within seconds that its lease is lost."""
 
 OUTAGE = 15.0
 """Seconds for which the server does not answer: longer than the first retries of Prefect's client."""
-
-
-@pytest.fixture
-def gate(tmp_path) -> Path:
-    """Training goes on to its end once this file exists."""
-    return tmp_path / "gate"
 
 
 @pytest.fixture

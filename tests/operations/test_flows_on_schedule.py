@@ -126,16 +126,16 @@ def see_artifacts(installed, stream):
 
 
 def test_an_event_starts_a_run_and_the_nightly_run_does_nothing_before_its_time(installed, stream, tasks, tmp_path):
-    """The night begins within the next minutes, by a cron expression of the usual kind."""
-    name, night = submit(stream, tasks[0], tmp_path), datetime.now(UTC) + timedelta(seconds=80)
-    cron = {"cron": f"{night.minute} {night.hour} * * *", "timezone": "UTC"}
+    """The night begins in some seconds, by a cron expression that has them as a sixth field."""
+    name, night = submit(stream, tasks[0], tmp_path), datetime.now(UTC) + timedelta(seconds=15)
+    cron = {"cron": f"{night.minute} {night.hour} * * * {night.second}", "timezone": "UTC"}
     with scheduled(installed, "consolidate/nightly", cron, stream=stream.url, only_if_due=True):
         announce(installed, stream)
         wait_until(lambda: stream.head().has(name), 120)
         found = wait_until(lambda: begun(installed, stream, "consolidate/nightly"), 150)
     assert installed.finished(found["id"]) == "Completed"
     assert found["auto_scheduled"]
-    assert found["expected_start_time"].startswith(f"{night:%Y-%m-%dT%H:%M}:00")
+    assert found["expected_start_time"].startswith(f"{night:%Y-%m-%dT%H:%M:%S}")
     assert [version.kind for version in stream.log()] == ["learn", "create"]
 
 
