@@ -1,20 +1,27 @@
-"""`apd up --s3 --database --notify` beside another installation: real Ceph, real PostgreSQL, alerts that arrive."""
+"""`apd up --s3 --database --notify` beside another installation: Ceph, PostgreSQL, a bucket's notification, alerts."""
 
+import contextlib
 import http.server
 import json
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from installation import Installed, config, exported, run, wait_until
-from postgres import postgres
+from installation import ROOT, Installed, config, exported, run, submit, wait_until
+from postgres import free_port, postgres
 
 from apd.config import AcceptanceConfig
 from apd.store import Stream
 
 pytestmark = [pytest.mark.operations, pytest.mark.timeout(900)]
+
+NOTIFIER = ROOT / "infra" / "prefect" / "notifier.py"
 
 
 class Listener(http.server.BaseHTTPRequestHandler):
@@ -68,6 +75,31 @@ def storage_options(environment: dict[str, str]) -> dict[str, str]:
     }
 
 
+@contextlib.contextmanager
+def notifier(environment: dict[str, str], stream: str) -> Iterator[str]:
+    """Run infra/prefect/notifier.py; yield the URL that a bucket's notifications go to."""
+    port = free_port()
+    command = [sys.executable, NOTIFIER, stream, str(port)]
+    with subprocess.Popen(command, env={**os.environ, **environment}) as process:
+        try:
+            wait_until(lambda: listens(port))
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            process.terminate()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def notify(url: str, bucket: str, key: str) -> None:
+    """Post what a bucket posts when an object was created."""
+    record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": bucket}, "object": {"key": key}}}
+    with urllib.request.urlopen(url, json.dumps({"Records": [record]}).encode(), timeout=60) as answer:
+        assert answer.status == 200
+
+
 def subjects() -> list[str]:
     return [one["subject"] for one in Listener.heard]
 
@@ -80,8 +112,9 @@ def test_a_refused_task_is_alerted_of_and_can_be_accepted(everything, installed,
     demanding = config(acceptance=AcceptanceConfig(min_accuracy=1.0))
     stream = Stream.create(mine["APD_STREAM"], demanding, storage_options=storage_options(mine))
     task = tasks[0]
-    task.write(tmp_path / task.name)
-    assert "announced" in everything.apd("submit", str(tmp_path / task.name)).stdout
+    submit(stream, task, tmp_path)
+    with notifier(mine, stream.url) as url:
+        notify(url, "apd", f"stream/inbox/{task.name}/task.json")
 
     wait_until(lambda: "Refused" in {one["state"]["name"] for one in everything.of_stream(stream)}, 120)
     assert not stream.head().entries
