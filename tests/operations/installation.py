@@ -35,6 +35,9 @@ IMPATIENT = {
 }
 
 
+PATIENCE = 90
+"""Seconds for an answer: a write waits up to 60 for another one to let go of SQLite."""
+
 NETWORK = NetworkConfig("mlp", {"hidden": [16]})
 
 
@@ -65,7 +68,7 @@ class Installed:
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
         for pause in (1, 2, 4, None):
             try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
+                with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                     return json.loads(answer.read() or b"null")
             except urllib.error.HTTPError as error:
                 if error.code != 503 or pause is None:  # 503: SQLite is busy

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -46,6 +47,21 @@ def begun(installed, stream, deployment: str) -> dict[str, Any] | None:
     wanted = installed.deployment(deployment)["id"]
     of_it = [one for one in installed.of_stream(stream) if one["deployment_id"] == wanted]
     return next((one for one in of_it if one["start_time"]), None)
+
+
+def begun_at_night(installed, stream) -> tuple[dict[str, Any], datetime]:
+    """Return a nightly run and when it was to begin: within seconds, by a cron expression with them as a sixth field.
+
+    Where the server was too busy to plan it before that moment, there is another night.
+    """
+    while True:
+        night = datetime.now(UTC) + timedelta(seconds=12)
+        cron = {"cron": f"{night.minute} {night.hour} * * * {night.second}", "timezone": "UTC"}
+        with scheduled(installed, "consolidate/nightly", cron, stream=stream.url, only_if_due=True):
+            while datetime.now(UTC) < night + timedelta(seconds=30):
+                if found := begun(installed, stream, "consolidate/nightly"):
+                    return found, night
+                time.sleep(0.25)
 
 
 def announce(installed, stream) -> None:
@@ -106,6 +122,16 @@ def test_a_schedule_learns_what_lies_in_the_inbox(installed, stream, tasks, tmp_
     assert first["name"] == f"run-{stream.name}"
     assert [entry.name for entry in stream.head().entries] == names
     see_artifacts(installed, stream)
+    use_by_hand(installed, stream)
+
+
+def use_by_hand(installed, stream):
+    """What an operator starts from the UI."""
+    looks = [installed.start(name, stream=stream.url) for name in ("evaluate/manual", "report/manual")]
+    assert [installed.finished(run) for run in looks] == ["Completed", "Completed"]
+    gone, kept = (entry.name for entry in stream.head().entries)
+    assert installed.finished(installed.start("forget/manual", stream=stream.url, task=gone)) == "Completed"
+    assert [entry.name for entry in stream.head().entries] == [kept]
 
 
 def see_artifacts(installed, stream):
@@ -126,13 +152,10 @@ def see_artifacts(installed, stream):
 
 
 def test_an_event_starts_a_run_and_the_nightly_run_does_nothing_before_its_time(installed, stream, tasks, tmp_path):
-    """The night begins in some seconds, by a cron expression that has them as a sixth field."""
-    name, night = submit(stream, tasks[0], tmp_path), datetime.now(UTC) + timedelta(seconds=15)
-    cron = {"cron": f"{night.minute} {night.hour} * * * {night.second}", "timezone": "UTC"}
-    with scheduled(installed, "consolidate/nightly", cron, stream=stream.url, only_if_due=True):
-        announce(installed, stream)
-        wait_until(lambda: stream.head().has(name), 120)
-        found = wait_until(lambda: begun(installed, stream, "consolidate/nightly"), 150)
+    name = submit(stream, tasks[0], tmp_path)
+    announce(installed, stream)
+    found, night = begun_at_night(installed, stream)
+    wait_until(lambda: stream.head().has(name), 120)
     assert installed.finished(found["id"]) == "Completed"
     assert found["auto_scheduled"]
     assert found["expected_start_time"].startswith(f"{night:%Y-%m-%dT%H:%M:%S}")
