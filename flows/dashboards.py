@@ -180,6 +180,9 @@ def _next_consolidation(stream: Stream) -> str:
     """When it comes, and what it is when it does not look for clusters."""
     if stream.config.learning.variant != "apd2":
         return "never"
+    failed = overview.consolidation_left_out(stream)
+    if failed:
+        return f"**left out**, it failed too often: {escape(failed)}; `apd consolidate` tries again"
     head = stream.head()
     left = stream.config.consolidation.consolidate_every - learned_since_consolidation(stream, head)
     due = "now" if overview.is_due(stream) else f"after {counted(max(left, 1), 'more task')}"

@@ -12,6 +12,7 @@ from prefect.states import Completed
 
 from apd import overview
 from apd.store import Candidate, Proposal, RefusedTask, Stream
+from apd.store.failures import CONSOLIDATION, Failures
 from flows import dashboards, events
 from flows.steps import measure, step
 
@@ -71,6 +72,7 @@ def refuse_consolidation(url: str, base: int) -> list[str]:
     reasons = list(refusals[-1].reasons)
     for reason in reasons:
         get_run_logger().error("consolidation refused: %s", reason)
+    Failures(stream.objects).clear(CONSOLIDATION)
     place = dashboards.show_refused_consolidation(stream, refusals)
     get_run_logger().error("the head stays; %d refused consolidations are kept in %s", len(refusals), place)
     events.tell(events.REFUSED, url, reasons=reasons, report=place)

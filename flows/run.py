@@ -12,6 +12,7 @@ from apd import overview
 from apd.actors import cluster
 from apd.errors import ApdError, TrainingFailed
 from apd.store import Candidate, Stream
+from apd.store.failures import CONSOLIDATION
 from flows import gates, steps
 from flows.consolidate import consolidate
 from flows.forms import Count, StreamUrl
@@ -48,7 +49,7 @@ def run(
         return cast(list[str], skipped(reason))
     label(stream)
     waiting = ingest(stream)
-    if not waiting and not overview.is_due(Stream.open(stream)):
+    if not waiting and not overview.consolidation_waits(Stream.open(stream)):
         return []
     with cluster(stream):
         steps.check_cluster(stream, workers)
@@ -126,9 +127,14 @@ def result_of(training: Training) -> Candidate | None:
 def give_up(stream: str, task: str, error: ApdError) -> str:
     """Say why a task was not learned, in full to the log, so that the others can go on; returns it in one line."""
     get_run_logger().error("%s was not learned: %s", task, error)
-    reason = str(error).strip().splitlines()[-1]
+    return _noted(stream, task, error)
+
+
+def _noted(stream: str, name: str, error: object) -> str:
+    """The error in one line; counted unless it came from outside."""
+    reason = (str(error).strip() or repr(error)).splitlines()[-1]
     if not isinstance(error, steps.OUTSIDE):
-        steps.note_failure(stream, task, reason)
+        steps.note_failure(stream, name, reason)
     return reason
 
 
@@ -165,12 +171,13 @@ def _places(stream: Stream, width: int) -> int:
 def consolidate_if_due(stream: str, publish: bool, outcome: Outcome) -> None:
     """Consolidate when enough tasks were learned since the last time.
 
-    Where that fails, the tasks that wait are learned all the same, on the head there is; the next run tries again.
+    Where that fails, the tasks that wait are learned all the same, on the head there is; the next run tries again, but
+    not for ever.
     """
-    if outcome.not_consolidated or not overview.is_due(Stream.open(stream)):
+    if outcome.not_consolidated or not overview.consolidation_waits(Stream.open(stream)):
         return
     state = consolidate(stream, publish=publish, return_state=True)
-    if state.is_failed():
+    if not state.is_completed():
         error = state.result(raise_on_failure=False)
         get_run_logger().error("not consolidated: %s", error)
-        outcome.not_consolidated = str(error).strip().splitlines()[-1]
+        outcome.not_consolidated = _noted(stream, CONSOLIDATION, error)

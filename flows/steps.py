@@ -26,7 +26,8 @@ from apd.data import validate_task
 from apd.errors import ClusterError, NoNode, NotFound, StateError, TaskRejected, Unreachable, WorkerLost
 from apd.report.page import html
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
-from apd.store.failures import LIMIT, Failures
+from apd.store.attempts import SHARED
+from apd.store.failures import CONSOLIDATION, LIMIT, Failures
 from apd.store.results import Results
 from apd.training import Progress
 from flows import dashboards, events
@@ -109,6 +110,9 @@ def list_waiting(url: str) -> list[str]:
     log, stream = get_run_logger(), Stream.open(url)
     for name, reason in overview.left_out(stream).items():
         log.warning("%s is left out, it failed too often; `apd retry %s` tries again: %s", name, name, reason)
+    reason_to_wait = overview.consolidation_left_out(stream)
+    if reason_to_wait:
+        log.warning("consolidation is left out, it failed too often; `apd consolidate` tries again: %s", reason_to_wait)
     return overview.learnable(stream)
 
 
@@ -172,10 +176,10 @@ def _watch(work: Iterator[Progress | Candidate], stream: str, name: str) -> Cand
 
 @step("note failure")
 def note_failure(url: str, name: str, reason: str) -> None:
-    """Count a training that failed by itself; after LIMIT of them the task is left out until somebody asks for it."""
+    """Count a training, or consolidation, that failed by itself; after LIMIT of them no run tries it unasked."""
     count = Failures(Stream.open(url).objects).add(name, reason)
     after = "it is left out from now on" if count >= LIMIT else "the next run tries again"
-    get_run_logger().error("%s has failed %d of %d times: %s", name, count, LIMIT, after)
+    get_run_logger().error("%s has failed %d of %d times: %s", name.removeprefix(SHARED), count, LIMIT, after)
 
 
 @step("commit")
@@ -244,6 +248,7 @@ def commit_consolidation(url: str, proposal: Proposal) -> int:
     stream, started = Stream.open(url), time.monotonic()
     version = stream.commit_consolidation(proposal)
     metrics.committed(stream.name, "consolidate", time.monotonic() - started)
+    Failures(stream.objects).clear(CONSOLIDATION)
     get_run_logger().info("consolidation committed as version %d: %s", version.number, version.message)
     events.tell(events.COMMITTED, url, version=version.number)
     return version.number

@@ -8,9 +8,18 @@ content     all that its report shows
 """
 
 from apd.overview.content import Growth, build_report, growth
-from apd.overview.facts import accuracies, arrivals, is_due, refit_is_ahead, refit_is_due, status, tasks
+from apd.overview.facts import (
+    accuracies,
+    arrivals,
+    consolidation_waits,
+    is_due,
+    refit_is_ahead,
+    refit_is_due,
+    status,
+    tasks,
+)
 from apd.overview.gates import accuracies_before_and_after, reasons_to_refuse, shortfalls
-from apd.overview.waiting import learnable, left_out
+from apd.overview.waiting import consolidation_left_out, learnable, left_out
 
 __all__ = [
     "Growth",
@@ -18,6 +27,8 @@ __all__ = [
     "accuracies_before_and_after",
     "arrivals",
     "build_report",
+    "consolidation_left_out",
+    "consolidation_waits",
     "growth",
     "is_due",
     "learnable",

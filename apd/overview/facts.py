@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from apd.config import to_json
-from apd.overview.waiting import describe
+from apd.overview.waiting import consolidation_left_out, describe
 from apd.refit import is_ahead
 from apd.store import Stream, TaskEntry, Version
 
@@ -84,6 +84,7 @@ def status(stream: Stream) -> Row:
         "learned_since_consolidation": learned_since_consolidation(stream, head),
         "consolidate_every": stream.config.consolidation.consolidate_every,
         "consolidation_due": is_due(stream),
+        "consolidation_left_out": consolidation_left_out(stream),
         "settings": to_json(stream.config),
     }
 
@@ -115,6 +116,11 @@ def is_due(stream: Stream) -> bool:
     grown = learned_since_consolidation(stream, head) >= settings.consolidate_every
     clusterings = [one for one in stream.refusals.consolidations(head.number) if not one.refit]
     return grown and len(clusterings) < len(settings.tolerances)
+
+
+def consolidation_waits(stream: Stream) -> bool:
+    """Whether one is due that a run should try: it has not failed too often."""
+    return is_due(stream) and consolidation_left_out(stream) is None
 
 
 def refit_is_due(stream: Stream, head: Version) -> bool:

@@ -1,7 +1,7 @@
-"""Which of the tasks that wait will be learned, and which failed too often."""
+"""Which of the tasks that wait will be learned, and which failed too often; the same of a consolidation."""
 
 from apd.store import Registration, Stream
-from apd.store.failures import LIMIT, Failures
+from apd.store.failures import CONSOLIDATION, LIMIT, Failures
 from apd.wording import counted
 
 
@@ -16,6 +16,12 @@ def left_out(stream: Stream) -> dict[str, str]:
     failures = Failures(stream.objects)
     found = {one.task: failures.of(one.task) for one in stream.inbox.waiting()}
     return {task: reasons[-1] for task, reasons in found.items() if len(reasons) >= LIMIT}
+
+
+def consolidation_left_out(stream: Stream) -> str | None:
+    """The last reason of one that failed too often; None otherwise. One that is done lets the next try again."""
+    reasons = Failures(stream.objects).of(CONSOLIDATION)
+    return reasons[-1] if len(reasons) >= LIMIT else None
 
 
 def describe(stream: Stream, arrival: Registration) -> str:

@@ -1,6 +1,7 @@
 """Trainings that failed by themselves, such as in a stream's own network; so that they are not repeated for ever.
 
-    attempts/<task>/failures.json    the reasons, the first one first
+    attempts/<task>/failures.json             the reasons, the first one first
+    attempts/_consolidation/failures.json     of consolidations, since the last one that was done
 
 It goes with the task's attempts: when the task was learned, or is forgotten.
 """
@@ -9,7 +10,10 @@ from apd.store.formats import JSON, decode_document, encode_document
 from apd.store.objects import Objects, check_key, fetch_if_there
 
 LIMIT = 3
-"""After so many failures a task is left out until somebody lets it try again."""
+"""After so many failures a task, or a consolidation, is left out until somebody lets it try again."""
+
+CONSOLIDATION = "_consolidation"
+"""What stands for a consolidation where tasks have their names; no task can have it."""
 
 
 def failures_key(task: str) -> str:

@@ -61,7 +61,8 @@ def status_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     shape = "x".join(map(str, settings["input_shape"]))
     there = [f"{facts[state]} {state}" for state in STATES if facts[state]]
     since, every = facts["learned_since_consolidation"], facts["consolidate_every"]
-    clusters = settings["learning"]["variant"] == "apd2"
+    clusters, failed = settings["learning"]["variant"] == "apd2", facts["consolidation_left_out"]
+    left_out = f"; left out until `apd consolidate`: {failed}" if failed else ""
     return [
         ("stream", facts["stream"]),
         ("network", f"{settings['network']['name']}, inputs {shape} {settings['input_dtype']}"),
@@ -71,7 +72,7 @@ def status_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("stored for tasks alone", f"{size(facts['task_bytes'])}, {count(facts['tau_non_zeros'])} non-zeros of tau"),
         (
             "consolidation",
-            f"{'due: ' if facts['consolidation_due'] else ''}{since} of {every} tasks since the last one"
+            f"{'due: ' if facts['consolidation_due'] else ''}{since} of {every} tasks since the last one{left_out}"
             if clusters
             else f"none: the variant is {settings['learning']['variant']}",
         ),

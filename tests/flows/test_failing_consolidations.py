@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from apd.overview import build_report, consolidation_left_out
 from apd.store import Stream
+from apd.store.failures import CONSOLIDATION, LIMIT, Failures
 from apd.store.upkeep import verify
+from flows.dashboards import stream_page
 from flows.run import run
 from tests.flows.command import apd
 from tests.flows.small_tasks import CONFIG, create, names, submit
@@ -33,9 +36,11 @@ def flip(stream: Stream) -> None:
     stream.objects.put(DATA, bytes(data))
 
 
-def test_later_tasks_are_learned_and_it_is_made_up_for_once_the_data_are_whole(damaged: Stream):
+def test_later_tasks_are_learned_and_no_run_tries_it_for_ever_until_the_data_are_whole(damaged: Stream):
     for number in (1, 2):
         submit(damaged, number)
+    for _ in range(1, LIMIT):
+        Failures(damaged.objects).add(CONSOLIDATION, "as by earlier runs")
     said = apd("run", "-s", damaged.url, code=1).stderr
     assert [(version.kind, len(version.entries)) for version in damaged.log()][:2] == [("learn", 3), ("learn", 2)]
     last = said.splitlines()[-1]
@@ -46,7 +51,17 @@ def test_later_tasks_are_learned_and_it_is_made_up_for_once_the_data_are_whole(d
     assert damaged.inbox.waiting() == []
     assert [problem for problem in verify(damaged).problems if DATA not in problem] == []
 
+    assert f"consolidation has failed {LIMIT} of {LIMIT} times" in said
+    said = apd("run", "-s", damaged.url).stderr
+    assert "consolidation is left out, it failed too often; `apd consolidate` tries again: the data of task" in said
+    assert "left out until `apd consolidate`: the data of task" in apd("status", "-s", damaged.url).stdout
+    page = stream_page(damaged, build_report(damaged, damaged.head()), "")
+    assert "- next consolidation: **left out**, it failed too often: the data of task" in page
+    assert DATA in "".join(verify(damaged).problems)
+
     flip(damaged)
     assert run(damaged.url) == []
+    apd("consolidate", "-s", damaged.url)
     assert damaged.head().details["refit"]
+    assert consolidation_left_out(damaged) is None
     assert verify(damaged).problems == ()
