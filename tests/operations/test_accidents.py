@@ -162,7 +162,8 @@ def start_hurried(installed, deployment: str, stream: Stream, trained: str, **pa
 
 
 def see_lease_lost(installed, run: str) -> None:
-    wait_until(lambda: "slots are no longer reserved" in installed.logs(run), 60, lambda: installed.logs(run))
+    """Wait for it to be in the run's log; a client that missed the server asks again after 2, 4, ... 64 s."""
+    wait_until(lambda: "slots are no longer reserved" in installed.logs(run), 180, lambda: installed.logs(run))
 
 
 def test_a_server_that_was_restarted_knows_no_leases_and_the_next_run_commits(
@@ -171,7 +172,7 @@ def test_a_server_that_was_restarted_knows_no_leases_and_the_next_run_commits(
     """Prefect ends the run that lost its lease, but only when what it waits for is done."""
     first = start_hurried(installed, limited, held, submit(held, tasks[0], tmp_path))
     second = installed.start(limited, stream=held.url)
-    wait_until(lambda: installed.state(second) == "AwaitingConcurrencySlot", 30)
+    wait_until(lambda: installed.state(second) == "AwaitingConcurrencySlot")
     installed.service("server").send(signal.SIGKILL)
     installed.apd("up", "--stream", installed.environment["APD_STREAM"])
     see_lease_lost(installed, first)
