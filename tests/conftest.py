@@ -64,19 +64,19 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("apd")
 
 
-CLUSTERS = ("actors", "benchmark", "flows", "operations")
-"""Folders of tests that start Ray and Prefect and mostly wait for them; two of them at once disturb each other."""
+TOGETHER = {"actors": "clusters", "benchmark": "clusters", "flows": "clusters", "operations": "operations"}
+"""Folders of tests that start Ray and Prefect and mostly wait for them, by what one process starts once for all."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where several processes share the tests (`pytest -n 2`), one takes all those with clusters."""
+    """Where several processes share the tests (`pytest -n 2`): folders with clusters stay together."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Apart(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             """Tests of one scope are for one process; all other tests are dealt out one by one."""
-            return "clusters" if Path(nodeid.partition("::")[0]).parent.name in CLUSTERS else nodeid
+            return TOGETHER.get(Path(nodeid.partition("::")[0]).parent.name, nodeid)
 
     return Apart(config, log)
 
