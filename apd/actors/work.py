@@ -99,7 +99,7 @@ def companion(kind: type, method: str, url: str) -> Iterator[Callable[[str], Non
 def result_of(reference: Any, name: str) -> Any:
     """The value of a reference that the actor of this name makes; errors as the module's docstring says."""
     try:
-        return ray.get(reference)
+        return reference.future().result()  # `ray.get` in the main thread loses a SIGTERM that raises an exception
     except exceptions.RayTaskError as error:
         raise _translated(error) from None
     except LOST as error:

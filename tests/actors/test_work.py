@@ -1,14 +1,17 @@
 """One actor for each piece of work, on a real Ray."""
 
 import contextlib
+import os
+import signal
 import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from apd.actors import Trainer, companion, events
+from apd.actors import Trainer, companion, crew, events
 from apd.actors.versions import versions
 from apd.config import ResourceConfig
 from apd.errors import ClusterError, NoNode, TaskRejected, Unreachable, WorkerLost
@@ -50,6 +53,27 @@ def test_closing_the_iterator_ends_the_actor() -> None:
         process = next(work)
         assert (process, "Troubled") in alive()
     wait_until(lambda: not Path(f"/proc/{process}").exists())
+
+
+class Ended(BaseException):
+    """As Prefect and the command raise where SIGTERM comes."""
+
+
+def end_now(*_: object) -> None:
+    raise Ended
+
+
+def test_a_signal_ends_the_wait_for_an_actor() -> None:
+    """In the main thread, where flows wait when they are cancelled."""
+    before = signal.signal(signal.SIGUSR1, end_now)
+    sender = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR1))
+    try:
+        with crew(Troubled, "anywhere", PLAIN, most=1) as work:
+            sender.start()
+            with pytest.raises(Ended):
+                work.one("end", 60.0)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_an_actor_that_no_node_has_room_for_is_refused() -> None:
