@@ -3,7 +3,7 @@
 Through `apd run`'s own flow on a Ray and a Prefect server that are started here; 1, 2 and 4 actors unless said
 otherwise. A step sleeps, as one that a GPU computes would keep its process waiting, so that four actors fit on two
 cores; with `real` the steps are computed, and there is no use in more actors than cores. The first task of a stream,
-which trains alone, is learned before; nothing is consolidated. Every number of actors takes its turn in three rounds.
+which trains alone, is learned before; nothing is consolidated. Every number of actors takes its turn in each of two rounds.
 Efficiency: tasks a second and actor, over those of the first row, from the medians.
 """
 
@@ -26,9 +26,9 @@ from tests.bench.arrivals import accept
 from tests.flows.small_tasks import digits
 
 TASKS = 8
-STEP = 0.3
+STEP = 1.0
 """Seconds that a simulated step takes; a task has 18."""
-ROUNDS = 3
+ROUNDS = 2
 NEVER = ConsolidationConfig(consolidate_every=100)
 
 
