@@ -3,8 +3,8 @@
 Through `apd run`'s own flow on a Ray and a Prefect server that are started here; 1, 2 and 4 actors unless said
 otherwise. A step sleeps, as one that a GPU computes would keep its process waiting, so that four actors fit on two
 cores; with `real` the steps are computed, and there is no use in more actors than cores. The first task of a stream,
-which trains alone, is learned before; nothing is consolidated. Every number of actors takes its turn in each of two rounds.
-Efficiency: tasks a second and actor, over those of the first row, from the medians.
+which trains alone, is learned before; nothing is consolidated. Two rounds, in each of which every number of actors
+takes its turn. Efficiency: tasks a second and actor, over those of the first row, from the medians.
 """
 
 import dataclasses
