@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -180,11 +181,13 @@ def restarted_head(session: int) -> Iterator[None]:
     old, port = process_named("gcs_server", session), address.rpartition(":")[2]
     words = [f"--gcs_server_port={port}" if "gcs_server_port" in word else word for word in command(old)]
     kill_process(old)
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as head:
+    again = 'while :; do "$@"; sleep 0.1; done'  # until nobody's outgoing connection has the port
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    with subprocess.Popen(["sh", "-c", again, "head", *words], **quiet) as heads:
         try:
             yield
         finally:
-            head.kill()
+            os.killpg(heads.pid, signal.SIGKILL)
 
 
 def command(process: int) -> list[str]:
