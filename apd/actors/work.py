@@ -99,7 +99,7 @@ def companion(kind: type, method: str, url: str) -> Iterator[Callable[[str], Non
 def result_of(reference: Any, name: str) -> Any:
     """The value of a reference that the actor of this name makes; errors as the module's docstring says."""
     try:
-        return reference.future().result()  # `ray.get` in the main thread loses a SIGTERM that raises an exception
+        return _wait(reference)
     except exceptions.RayTaskError as error:
         raise _translated(error) from None
     except LOST as error:
@@ -109,6 +109,17 @@ def result_of(reference: Any, name: str) -> Any:
             raise ClusterError(f"a node cannot start the actor: {error}") from None
         reason = " ".join(str(error).split())[:REASON]
         raise WorkerLost(f"the actor was lost before its work was finished: {reason}") from error
+
+
+def _wait(reference: Any) -> Any:
+    """`ray.get`, which in the main thread would lose the exception that a handler of SIGTERM raises.
+
+    The future's answer never comes once Ray was shut down, as the main thread does when it is interrupted; so the
+    other threads, which no signal reaches, do not wait for one.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return reference.future().result()
+    return ray.get(reference)
 
 
 def _translated(error: exceptions.RayTaskError) -> Exception:
