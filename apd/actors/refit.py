@@ -87,4 +87,4 @@ class Refitter(Consolidator):
                 saved = time.monotonic()
 
     def _task(self, entry: TaskEntry) -> JointTask:
-        return JointTask(entry.name, len(entry.classes), self._data(entry.name))
+        return JointTask(entry.name, len(entry.classes), self.stream.load_data(entry.name))

@@ -105,9 +105,6 @@ class Worker:
     def _accuracy(self, state: TaskState, split: Samples) -> float:
         return bare_hits(self.network, bare_state(state), split, torch.device(self.device)) / len(split)
 
-    def _data(self, task: str) -> TaskData:
-        return self.stream.load_data(task)
-
 
 class Trainer(Worker):
     """Learns one task; resumes the attempt that an earlier trainer of the task left behind."""
@@ -121,7 +118,7 @@ class Trainer(Worker):
         Everything the result refers to is in the store when it is yielded; committing it is the caller's part.
         """
         started, stream = time.monotonic(), self.stream
-        version, info, data = stream.version(base), stream.task_info(task), self._data(task)
+        version, info, data = stream.version(base), stream.task_info(task), self.stream.load_data(task)
         siblings, mask_start = stream.tasks_ahead(task, version), stream.config.learning.mask_start
         arrival = beside(stream.arrival(version), siblings, mask_start)
         learning, classes = stream.config.learning, len(info.classes)
@@ -186,7 +183,7 @@ class Evaluator(Worker):
 
     def evaluate(self, entry: TaskEntry) -> Evaluation:
         """Read the task's parameters and data from the store; its accuracy is recorded under its theta key."""
-        return self.measure(entry, self._data(entry.name))
+        return self.measure(entry, self.stream.load_data(entry.name))
 
 
 class Comparer(Worker):
@@ -204,13 +201,13 @@ class Comparer(Worker):
         """A separate network for this task, and one more round of fine-tuning; recorded in the store, once."""
         if self.stream.comparisons.get(task) is not None:
             return
-        data, classes = self._data(task), len(self.stream.task_info(task).classes)
+        data, classes = self.stream.load_data(task), len(self.stream.task_info(task).classes)
         separate = self._separate(task, classes, data)
         if task not in self._tuned.tasks:
             for _ in self._tuned.learn(task, classes, data):
                 pass
             self.stream.save_attempt(COMPARISON, self._tuned.snapshot())
-        tuned = {name: self._tuned.accuracy(name, self._data(name).test) for name in self._tuned.tasks}
+        tuned = {name: self._tuned.accuracy(name, self.stream.load_data(name).test) for name in self._tuned.tasks}
         self.stream.comparisons.put(task, {"separate": separate, "fine_tuning": tuned})
 
     def _separate(self, task: str, classes: int, data: TaskData) -> float:

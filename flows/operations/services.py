@@ -115,9 +115,8 @@ def server(installation: Installation) -> Service:
     """Prefect's server."""
     port = installation.ports["server"]
     command = _python("prefect", "server", "start", "--host", HOST, "--port", str(port))
-    variables = installation.environment | {
-        "PREFECT_UI_API_URL": "/api"
-    }  # wherever a browser reaches it, by a tunnel too
+    # its UI asks wherever a browser reaches it, by a tunnel too
+    variables = installation.environment | {"PREFECT_UI_API_URL": "/api"}
     return Service("server", command, variables, lambda: _get(f"{installation.api}/health") is True)
 
 

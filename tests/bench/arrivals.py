@@ -125,7 +125,9 @@ def outcome(stream: Stream, before: int) -> Outcome:
     tasks = [stream.load_entry(entry) for entry in head.entries]
     shared = {id(part): part.nnz for task in tasks for part in task.local_shared.values()}
     first = stream.load_task(stream.version(1), head.entries[0].name)
-    accuracies = {entry.name: worker.measure(entry, worker._data(entry.name)).test_accuracy for entry in head.entries}
+    accuracies = {
+        entry.name: worker.measure(entry, stream.load_data(entry.name)).test_accuracy for entry in head.entries
+    }
     paper = metrics.paper_capacity(tasks, tasks[0].sigma, list(worker.network.spec(2).head))
     size = footprint(tasks, tasks[0].sigma, first.sigma)
     return Outcome(accuracies, before, sum(entry.tau_nnz for entry in head.entries), sum(shared.values()), paper, size)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from apd.store import Stream
-from tests.actors.small import accept, bits, config, learn_here, slow_network, submit
+from tests.actors.small import accept, bits, config, epochs_saved, learn_here, slow_network, submit
 from tests.conftest import ROOT
 
 MAIN = "import sys; from flows.cli import main; sys.argv[0] = 'apd'; main()"
@@ -37,16 +37,10 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def epoch_of(stream: Stream, task: str) -> int:
-    """Return the last epoch that the attempt at the task has finished."""
-    attempt = stream.load_attempt(task)
-    return attempt.values["epoch"] if attempt else 0
-
-
 def wait_for_epoch(stream: Stream, task: str, epoch: int, process: subprocess.Popen[str]) -> None:
     """Return as soon as the attempt at the task has finished this epoch."""
     end = time.monotonic() + 240
-    while epoch_of(stream, task) < epoch:
+    while epochs_saved(stream, task) < epoch:
         if process.poll() is not None or time.monotonic() > end:
             process.kill()
             pytest.fail(f"the command never came to epoch {epoch}: {process.communicate()[1]}")
@@ -94,13 +88,13 @@ def test_killed_terminated_interrupted_then_finished_gives_the_bits_of_a_run_tha
     assert stream.head().entries == ()
 
     with running("run", "--stream", stream.url) as terminated:
-        wait_for_epoch(stream, task, epoch_of(stream, task) + 1, terminated)
+        wait_for_epoch(stream, task, epochs_saved(stream, task) + 1, terminated)
         terminated.terminate()
         assert last_words(terminated, 143) == "terminated; run the same command again to continue where it was"
     assert stream.head().entries == ()
 
     with running("run", "--stream", stream.url) as interrupted:
-        wait_for_epoch(stream, task, epoch_of(stream, task) + 1, interrupted)
+        wait_for_epoch(stream, task, epochs_saved(stream, task) + 1, interrupted)
         os.killpg(interrupted.pid, signal.SIGINT)
         assert last_words(interrupted, 130) == "interrupted; run the same command again to continue where it was"
     assert stream.head().entries == ()

@@ -16,7 +16,7 @@ from apd.store import Stream
 from apd.store.attempts import REFIT
 from apd.store.records import theta_key
 from apd.store.upkeep import verify
-from tests.actors.small import accept_all, learn_here
+from tests.actors.small import accept_all, epochs_saved, learn_here
 
 pytestmark = pytest.mark.operations
 
@@ -37,12 +37,6 @@ def due(tmp_path: Path, gate: Path, tasks: list[NamedTask]) -> Stream:
     return stream
 
 
-def epoch_of(stream: Stream) -> int:
-    """Return the last epoch of the joint training that was saved."""
-    attempt = stream.load_attempt(REFIT)
-    return attempt.values["epoch"] if attempt else 0
-
-
 def consolidation(installed, stream: Stream) -> str | None:
     """Return the id of the newest consolidation of the stream, by whatever it was started."""
     deployment = installed.deployment("consolidate/nightly")["id"]
@@ -53,7 +47,7 @@ def consolidation(installed, stream: Stream) -> str | None:
 
 def wait_for_training(installed, stream: Stream, run: str, before: int = 0) -> None:
     """Return when the run has trained beyond that epoch, and waits."""
-    wait_until(lambda: epoch_of(stream) > before, 60, lambda: installed.logs(run))
+    wait_until(lambda: epochs_saved(stream, REFIT) > before, 60, lambda: installed.logs(run))
     assert installed.actors("Refitter")
 
 
@@ -78,7 +72,7 @@ def test_cancelled_and_killed_it_goes_on_to_the_bits_of_one_that_nobody_disturbe
     assert installed.finished(cancelled) == "Cancelled"
     wait_until(lambda: not installed.actors("Refitter"), 20)
 
-    before, killed = epoch_of(due), installed.start("consolidate/nightly", stream=due.url, only_if_due=True)
+    before, killed = epochs_saved(due, REFIT), installed.start("consolidate/nightly", stream=due.url, only_if_due=True)
     wait_for_training(installed, due, killed, before)
     installed.process_of(killed).send(signal.SIGKILL)
     assert installed.finished(killed) == "Crashed"
