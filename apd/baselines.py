@@ -1,4 +1,4 @@
-"""What APD is compared with: the same networks, data, epochs and selection on validation data.
+"""What APD is compared with: the same networks, data and epochs, and the same mean of the last ones.
 
 SeparateNetwork     one network per task (STL): no sharing, no forgetting, a whole network of memory each
 FineTuning          one body trained on task after task, a head per task (L2-transfer without its penalty): it forgets
@@ -27,10 +27,8 @@ class Trained:
 
     tensors: Tensors
     """Its state dict."""
-    best_epoch: int
-    """Epoch whose parameters were kept, from 1."""
     validation_accuracy: float
-    """Of the kept parameters, in [0, 1]."""
+    """In [0, 1]."""
 
 
 class SeparateNetwork(Loop):
@@ -67,10 +65,10 @@ class SeparateNetwork(Loop):
         self._adam.step(by_leaf, [self._rate, self._rate])
 
     def result(self) -> Trained:
-        """The kept network; StateError before the last epoch."""
-        kept = self._result_tensors()
-        tensors = under("body", kept) | under("private", kept) | under("buffer", kept)
-        return Trained(tensors, self._kept_epoch, self._kept_accuracy)
+        """The network as learned; StateError before the last epoch."""
+        mean = self._result_tensors()
+        tensors = under("body", mean) | under("private", mean) | under("buffer", mean)
+        return Trained(tensors, bare_accuracy(self.network, tensors, self._validation.to("cpu")))
 
 
 class FineTuning:

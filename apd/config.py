@@ -112,9 +112,10 @@ class LearningConfig:
     """Initial mask logit v of a task: sigmoid(3) = 0.95."""
 
     precision: Precision = "float32"
-    """bfloat16: the network computes its training steps in half precision where that is safe (torch's autocast);
-    parameters, the optimiser and accuracies stay float32. It takes a third of the time for convolutions on CPUs that
-    have it. On a GPU float32 convolutions are computed in TF32, unless torch.backends.cudnn.allow_tf32 is off."""
+    """bfloat16: the network computes its training steps, and the accuracy after every epoch, in half precision where
+    that is safe (torch's autocast); parameters, the optimiser and what is reported of a learned task stay float32. It
+    takes a third of the time for convolutions on CPUs that have it. On a GPU float32 convolutions are computed in TF32,
+    unless torch.backends.cudnn.allow_tf32 is off."""
 
     cuda_graphs: bool = False
     """On a GPU: record a training step once an epoch and replay it. The same is learned; it pays for networks so small
@@ -214,7 +215,7 @@ class SplitConfig:
     """How a task without validation or test files is split."""
 
     validation: float = 0.15
-    """Share of the training file kept for choosing the best epoch, where a task brings no validation file."""
+    """Share of the training file kept for the gates, where a task brings no validation file."""
 
     test: float = 0.2
     """Share of the training file kept for the reported accuracy, where a task brings no test file."""

@@ -5,13 +5,15 @@
         ...                               # print, save joint.snapshot(), or stop
     joint.body, joint.accuracies
 
-The epochs are those of one task (`apd.loop`): what decays, what is kept, in which order samples come.
+The epochs are those of one task (`apd.loop`): what decays, what is averaged, in which order samples come.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import repeat, zip_longest
+from operator import or_
 from statistics import mean
 from typing import Any
 
@@ -21,13 +23,16 @@ from torch.nn import functional
 
 from apd.adam import Adam, Group
 from apd.config import LearningConfig, to_json
-from apd.data import Samples, TaskData
+from apd.data import TaskData
+from apd.errors import StateError
 from apd.loop import (
-    LAST_EPOCHS,
     Progress,
+    add_to_mean,
     arithmetic,
     bare_accuracy,
+    bare_hits,
     by_name,
+    first_averaged,
     labelled,
     laid_out,
     require_agreement,
@@ -51,8 +56,8 @@ class JointTask:
 class JointTraining:
     """One body and a head per task, trained on all tasks in turn.
 
-    An epoch passes once over every task's training split, batch by batch from one task after another; of the last five
-    epochs, the one with the best mean validation accuracy is kept.
+    An epoch passes once over every task's training split, batch by batch from one task after another; the result is the
+    mean of the last epochs' parameters.
     """
 
     def __init__(
@@ -70,9 +75,8 @@ class JointTraining:
         free = {key: value for key, value in self._body.items() if value.requires_grad and key not in spec.shared}
         self._adam = Adam((Group(decayed, config.weight_decay), Group(free)))
         self._head_adam = {name: Adam((Group(head),)) for name, head in self._heads.items()}
-        self._epoch, self._seconds, self._kept_accuracy = 0, 0.0, -1.0
-        self._kept: dict[str, Tensor] = {}
-        self._accuracies: dict[str, float] = {}
+        self._epoch, self._seconds = 0, 0.0
+        self._mean: dict[str, Tensor] = {}
 
     def epochs(self) -> Iterator[Progress]:
         """Train, one yield per finished epoch, from the epoch after the last one finished, here or before `restore`.
@@ -83,8 +87,10 @@ class JointTraining:
             started = time.monotonic()
             self._epoch += 1
             loss, train_accuracy = self._train_epoch()
-            accuracy = mean(self._accuracy(task, task.data.validation) for task in self.tasks)
-            self._keep_best(accuracy)
+            accuracy = mean(map(self._validate, self.tasks))
+            first = first_averaged(self.config.epochs)
+            if self._epoch >= first:
+                add_to_mean(self._mean, self._model, self._epoch - first + 1)
             self._seconds += time.monotonic() - started
             total = self.config.epochs
             yield Progress(self._epoch, total, loss, train_accuracy, accuracy, 0.0, self._seconds)
@@ -97,43 +103,54 @@ class JointTraining:
 
     @property
     def body(self) -> Tensors:
-        """What the tasks share, of the epoch that was kept; on the CPU. Empty before one was."""
-        return self._kept
+        """What the tasks share, on the CPU; StateError before the last epoch."""
+        return {name: tensor.cpu() for name, tensor in self._learned("body").items()}
 
     @property
     def accuracies(self) -> dict[str, float]:
-        """Each task's test accuracy under the kept parameters, in [0, 1]. Empty before some were."""
-        return self._accuracies
+        """Each task's test accuracy, in [0, 1]; StateError before the last epoch."""
+        body = self._learned("body")
+        return {
+            task.name: bare_accuracy(
+                self.network, body | self._learned(f"head/{task.name}"), task.data.test.to(self.device)
+            )
+            for task in self.tasks
+        }
+
+    def _learned(self, part: str) -> dict[str, Tensor]:
+        if self._epoch < self.config.epochs:
+            raise StateError(f"joint training has finished {self._epoch} of {self.config.epochs} epochs: no result yet")
+        return under(part, self._mean)
 
     def snapshot(self) -> Snapshot:
         """All that the remaining epochs depend on; take it between epochs."""
         live = {name: value.detach().cpu().clone() for name, value in self._live().items()}
-        values = self._identity() | {
-            "epoch": self._epoch,
-            "seconds": self._seconds,
-            "kept_accuracy": self._kept_accuracy,
-            "accuracies": dict(self._accuracies),
-        }
-        return Snapshot(live | labelled("kept", self._kept), values)
+        average = {name: value.cpu().clone() for name, value in self._mean.items()}
+        return Snapshot(
+            live | labelled("mean", average), self._identity() | {"epoch": self._epoch, "seconds": self._seconds}
+        )
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from there; StateError if it was taken of other tasks, another configuration or network."""
         of = f"joint training of {len(self.tasks)} tasks"
         require_agreement(self._identity(), snapshot.values, of)
         take_over(self._live(), snapshot.tensors, of)
-        self._kept = under("kept", snapshot.tensors)
+        self._mean = {name: value.to(self.device) for name, value in under("mean", snapshot.tensors).items()}
         self._epoch, self._seconds = snapshot.values["epoch"], snapshot.values["seconds"]
-        self._kept_accuracy, self._accuracies = snapshot.values["kept_accuracy"], dict(snapshot.values["accuracies"])
 
     def _identity(self) -> dict[str, Any]:
         names = [task.name for task in self.tasks]
         return {"method": type(self).__name__, "tasks": names, "learning": to_json(self.config)}
 
+    @property
+    def _model(self) -> dict[str, Tensor]:
+        """Body and heads."""
+        heads = [labelled(f"head/{name}", head) for name, head in self._heads.items()]
+        return reduce(or_, heads, labelled("body", self._body))
+
     def _live(self) -> dict[str, Tensor]:
-        live = labelled("body", self._body) | labelled("adam", self._adam.state)
-        for name, head in self._heads.items():
-            live |= labelled(f"head/{name}", head) | labelled(f"head_adam/{name}", self._head_adam[name].state)
-        return live
+        heads = [labelled(f"head_adam/{name}", adam.state) for name, adam in self._head_adam.items()]
+        return reduce(or_, heads, self._model | labelled("adam", self._adam.state))
 
     def _train_epoch(self) -> tuple[float, float]:
         """Mean loss and accuracy, every batch counting alike."""
@@ -146,14 +163,6 @@ class JointTraining:
                 steps += 1
         loss, accuracy = (totals / steps).tolist()
         return loss, accuracy
-
-    def _keep_best(self, validation_accuracy: float) -> None:
-        """Later epochs win ties."""
-        last = self._epoch >= max(1, self.config.epochs - LAST_EPOCHS + 1)
-        if last and validation_accuracy >= self._kept_accuracy:
-            self._kept_accuracy = validation_accuracy
-            self._accuracies = {task.name: self._accuracy(task, task.data.test) for task in self.tasks}
-            self._kept = {key: value.detach().cpu().clone() for key, value in self._body.items()}
 
     def _batches(self, epoch: int) -> Iterator[tuple[JointTask, Tensor, Tensor]]:
         config = self.config
@@ -176,8 +185,10 @@ class JointTraining:
         self._head_adam[task.name].step(gradients, [rate])
         return torch.stack((loss.detach(), (logits.argmax(1) == labels).float().mean()))
 
-    def _accuracy(self, task: JointTask, split: Samples) -> float:
-        return bare_accuracy(self.network, self._body | self._heads[task.name], split.to(self.device))
+    def _validate(self, task: JointTask) -> float:
+        """Accuracy of the parameters as they are, in the precision of a step."""
+        tensors, split = self._body | self._heads[task.name], task.data.validation
+        return bare_hits(self.network, tensors, split, self.device, precision=self.config.precision) / len(split)
 
 
 def _leaves(tensors: Tensors, parameters: set[str], device: torch.device) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The training loop that all methods share: epochs of Adam, the best parameters kept, snapshots to resume from.
+"""The training loop that all methods share: epochs of Adam, the mean of the last ones, snapshots to resume from.
 
 A method is a subclass of `Loop` that says how its own tensors make up a network, and what a gradient by the network's
 tensors means for its own. No file is read or written here: the caller decides when to save, print or stop.
@@ -29,8 +29,9 @@ from apd.replay import Replay
 from apd.state import Snapshot, Tensors
 from apd.team import ALONE, Team
 
-LAST_EPOCHS = 5
-"""Where no budget says when the support is final, the best of so many last epochs is kept (the paper's protocol)."""
+AVERAGED = 0.2
+"""Share of the epochs, the last ones, whose parameters are averaged; at least one epoch. With more, epochs in which a
+short training still gains weigh on the mean; with fewer, there is less to average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,21 @@ def bare_accuracy(network: Network, tensors: Tensors, split: Samples, batch_size
 
 
 @torch.no_grad()
-def bare_hits(network: Network, tensors: Tensors, split: Samples, device: torch.device, batch_size: int = 1000) -> int:
+def bare_hits(
+    network: Network,
+    tensors: Tensors,
+    split: Samples,
+    device: torch.device,
+    batch_size: int = 1000,
+    precision: Precision = "float32",
+) -> int:
     """How many samples the state dict of a bare network labels correctly; computed on the device."""
     there = {name: tensor.to(device) for name, tensor in tensors.items()}
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    for inputs, labels in split.chunks(batch_size):
-        logits = network.forward(there, inputs.to(device), training=False)
-        correct += (logits.argmax(1) == labels.to(device)).sum()
+    with arithmetic(precision, device):
+        for inputs, labels in split.chunks(batch_size):
+            logits = network.forward(there, laid_out(inputs.to(device), precision), training=False)
+            correct += (logits.argmax(1) == labels.to(device)).sum()
     return int(correct)
 
 
@@ -87,7 +96,7 @@ def resident(samples: Samples, device: torch.device) -> Samples:
 
 
 def arithmetic(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """In this block the network's training steps are computed in that precision."""
+    """In this block the network is computed in that precision."""
     return nullcontext() if precision == "float32" else torch.autocast(device.type, dtype=torch.bfloat16)
 
 
@@ -102,7 +111,11 @@ def laid_out(inputs: Tensor, precision: Precision) -> Tensor:
 
 
 class Loop(ABC):
-    """Epochs of Adam over groups of named tensors, keeping those with the best validation accuracy.
+    """Epochs of Adam over groups of named tensors; what is learned is the mean of the tensors after the last epochs.
+
+    The step size is still large there, so that every epoch ends somewhere else around the same place; the middle
+    generalises better than any of them, and better than the one that a small validation set prefers. Source: Izmailov
+    and others, Averaging weights leads to wider optima and better generalization (2018).
 
     A subclass says how its tensors make up a network (`_network_tensors`) and what a gradient by the network's tensors
     means for them (`_update`).
@@ -132,8 +145,7 @@ class Loop(ABC):
         self._live |= labelled("buffer", buffers)
         self._rate = config.learning_rate
         self._epoch, self._seconds = 0, 0.0
-        self._kept: dict[str, Tensor] = {}
-        self._kept_epoch, self._kept_accuracy = 0, -1.0
+        self._mean: dict[str, Tensor] = {}
 
     @abstractmethod
     def _network_tensors(self) -> dict[str, Tensor]:
@@ -148,9 +160,9 @@ class Loop(ABC):
         return 0.0, 0.0
 
     @property
-    def _first_selectable(self) -> int:
-        """The first epoch whose parameters may be kept."""
-        return max(1, self.config.epochs - LAST_EPOCHS + 1)
+    def _first_averaged(self) -> int:
+        """The first epoch whose parameters belong to the mean."""
+        return first_averaged(self.config.epochs)
 
     def epochs(self) -> Iterator[Progress]:
         """Train, one yield per finished epoch, from the epoch after the last one finished, here or before `restore`."""
@@ -161,7 +173,8 @@ class Loop(ABC):
             self.team.average(self._buffers)
             penalty, density = self._end_epoch()
             accuracy = self._validate()
-            self._keep_best(accuracy)
+            if self._epoch >= self._first_averaged:
+                add_to_mean(self._mean, self._live, self._epoch - self._first_averaged + 1)
             self._seconds += time.monotonic() - started
             total = self.config.epochs
             yield Progress(self._epoch, total, loss + penalty, train_accuracy, accuracy, density, self._seconds)
@@ -209,47 +222,35 @@ class Loop(ABC):
         return self.config.cuda_graphs and self.device.type == "cuda" and self.team.size == 1
 
     def _validate(self) -> float:
-        """Validation accuracy of the parameters as they are; every worker measures its share."""
+        """Validation accuracy of the parameters as they are, in the precision of a step; every worker has its share."""
         split = self._validation
         if self.team.size > 1:
             split = split.take(self.team.share(torch.arange(len(split))))
-        hits = bare_hits(self.network, self._network_tensors(), split, self.device)
+        tensors, precision = self._network_tensors(), self.config.precision
+        hits = bare_hits(self.network, tensors, split, self.device, precision=precision)
         return self.team.sum(hits) / len(self._validation)
 
-    def _keep_best(self, validation_accuracy: float) -> None:
-        """Later epochs win ties: they have been refitted for longer."""
-        if self._epoch >= self._first_selectable and validation_accuracy >= self._kept_accuracy:
-            self._kept = {name: _copy(tensor) for name, tensor in self._live.items()}
-            self._kept_epoch, self._kept_accuracy = self._epoch, validation_accuracy
-
     def _result_tensors(self) -> dict[str, Tensor]:
-        """The kept parameters, on the CPU; StateError before the last epoch."""
+        """The mean of the last epochs' parameters, on the CPU; StateError before the last epoch."""
         if self._epoch < self.config.epochs:
             raise StateError(
                 f"task {self.name!r} has finished {self._epoch} of {self.config.epochs} epochs: no result yet"
             )
-        return {name: tensor.cpu() for name, tensor in self._kept.items()}
+        return {name: tensor.cpu() for name, tensor in self._mean.items()}
 
     def snapshot(self) -> Snapshot:
         """All that the remaining epochs depend on; take it between epochs."""
-        kept = labelled("kept", self._kept)
-        tensors = {name: _copy(tensor).cpu() for name, tensor in (self._resumable() | kept).items()}
-        values = self._identity() | {
-            "epoch": self._epoch,
-            "seconds": self._seconds,
-            "kept_epoch": self._kept_epoch,
-            "kept_accuracy": self._kept_accuracy,
-        }
-        return Snapshot(tensors, values)
+        mean = labelled("mean", self._mean)
+        tensors = {name: _copy(tensor).cpu() for name, tensor in (self._resumable() | mean).items()}
+        return Snapshot(tensors, self._identity() | {"epoch": self._epoch, "seconds": self._seconds})
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from there; StateError if it was taken of another task, configuration, arrival or network."""
         of = f"task {self.name!r}"
         require_agreement(self._identity(), snapshot.values, of)
         take_over(self._resumable(), snapshot.tensors, of)
-        self._kept = {name: tensor.to(self.device) for name, tensor in under("kept", snapshot.tensors).items()}
+        self._mean = {name: tensor.to(self.device) for name, tensor in under("mean", snapshot.tensors).items()}
         self._epoch, self._seconds = snapshot.values["epoch"], snapshot.values["seconds"]
-        self._kept_epoch, self._kept_accuracy = snapshot.values["kept_epoch"], snapshot.values["kept_accuracy"]
 
     def _identity(self) -> dict[str, Any]:
         """What a snapshot must agree on; JSON values."""
@@ -258,6 +259,21 @@ class Loop(ABC):
     def _resumable(self) -> dict[str, Tensor]:
         """The live tensors of a snapshot."""
         return self._live | labelled("adam", self._adam.state)
+
+
+def first_averaged(epochs: int) -> int:
+    """The first of the last epochs that are averaged, from 1."""
+    return epochs - max(1, round(AVERAGED * epochs)) + 1
+
+
+@torch.no_grad()
+def add_to_mean(mean: dict[str, Tensor], tensors: Tensors, number: int) -> None:
+    """Make the mean of `number` - 1 versions of these tensors that of `number`; of whole numbers the latest is kept."""
+    for name, tensor in tensors.items():
+        if number > 1 and tensor.is_floating_point():
+            mean[name].lerp_(tensor, 1 / number)
+        else:
+            mean[name] = _copy(tensor)
 
 
 def by_name(loss: Tensor, tensors: Tensors) -> dict[str, Tensor]:
@@ -296,8 +312,8 @@ def require_agreement(expected: Mapping[str, Any], found: Mapping[str, Any], of:
 
 @torch.no_grad()
 def take_over(own: Tensors, snapshot: Tensors, of: str) -> None:
-    """Copy a snapshot's values into the live tensors; what it has under `kept` aside, both must be of the same form."""
-    found = {name: value for name, value in snapshot.items() if not name.startswith("kept/")}
+    """Copy a snapshot's values into the live tensors; what it has under `mean` aside, both must be of the same form."""
+    found = {name: value for name, value in snapshot.items() if not name.startswith("mean/")}
     odd = sorted(set(own) ^ set(found))
     if odd:
         raise StateError(f"the attempt at {of} and the network differ in {odd[0]!r}: start it afresh")

@@ -50,7 +50,8 @@ def refit(
 
 def sigma_of(joint: JointTraining) -> dict[str, Tensor]:
     """What a finished joint training makes of the shared parameters; on the CPU."""
-    return {key: joint.body[key] for key in joint.network.spec(joint.tasks[0].classes).shared}
+    body = joint.body
+    return {key: body[key] for key in joint.network.spec(joint.tasks[0].classes).shared}
 
 
 def fit_again(

@@ -151,10 +151,8 @@ class Learned:
     """Relative to its own sigma: the one it arrived at plus `sigma_step`."""
     sigma_step: SparseTensors
     """How this task moves the shared sigma; for the first task all zero (its sigma is new)."""
-    best_epoch: int
-    """Epoch whose parameters were kept, from 1."""
     validation_accuracy: float
-    """Of the kept parameters, in [0, 1]."""
+    """In [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)

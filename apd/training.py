@@ -152,8 +152,10 @@ class Fit(Loop):
         self._measure_density()
 
     @property
-    def _first_selectable(self) -> int:
-        return self._schedule.last if self._schedule else super()._first_selectable
+    def _first_averaged(self) -> int:
+        """Where there is a budget, after the last prune: the mean of several supports would be larger than any."""
+        refits = min(self._schedule.last + 1, self.config.epochs) if self._schedule else 1
+        return max(refits, super()._first_averaged)
 
     def _identity(self) -> dict[str, Any]:
         arrived = self._arrival.sigma or {}  # on the CPU: a GPU would add up in another order
@@ -164,12 +166,14 @@ class Fit(Loop):
         return super()._resumable() | {f"support/{key}": value for key, value in self._support.items()}
 
     def result(self) -> Learned:
-        """The task with the kept parameters, relative to its own sigma; StateError before the last epoch."""
-        kept = self._result_tensors()
-        logits, private = under("mask_logits", kept), under("private", kept) | under("buffer", kept)
-        sigma, tau, step = self._split(under("shared", kept), logits)
+        """The task as learned, relative to its own sigma; StateError before the last epoch."""
+        mean = self._result_tensors()
+        logits, private = under("mask_logits", mean), under("private", mean) | under("buffer", mean)
+        # an l1 weight moves zeros from epoch to epoch; the last ones count, or the mean would be less sparse than any
+        shared = {key: value * (self._shared[key] != 0).cpu() for key, value in under("shared", mean).items()}
+        sigma, tau, step = self._split(shared, logits)
         task = TaskState(self.name, sigma, logits, tau, private, clusters={}, local_shared={})
-        return Learned(task, step, self._kept_epoch, accuracy(self.network, task, self._validation.to("cpu")))
+        return Learned(task, step, accuracy(self.network, task, self._validation.to("cpu")))
 
     def _split(self, shared: Tensors, logits: Tensors) -> tuple[Tensors, dict[str, Sparse], dict[str, Sparse]]:
         """sigma, tau and the step of sigma: each output unit's change goes to whichever carries it for less."""

@@ -64,13 +64,13 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("apd")
 
 
-TOGETHER = {"actors": "clusters", "benchmark": "clusters", "flows": "clusters", "operations": "operations"}
+TOGETHER = {"actors": "actors", "benchmark": "flows", "flows": "flows", "operations": "operations"}
 """Folders of tests that start Ray and Prefect and mostly wait for them, by what one process starts once for all."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where several processes share the tests (`pytest -n 2`): folders with clusters stay together."""
+    """Where several processes share the tests (`pytest -n 3`): folders with clusters stay together."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Apart(LoadScopeScheduling):

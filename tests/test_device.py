@@ -15,6 +15,7 @@ from apd import Learner
 from apd.config import LearningConfig, NetworkConfig, StreamConfig
 from apd.data import Split, TaskData
 from apd.decomposition import arrive, bare_state
+from apd.joint import JointTask, JointTraining
 from apd.loop import resident
 from apd.networks import Network, from_config, of_module
 from apd.state import FIRST, Arrival
@@ -144,6 +145,28 @@ def test_bfloat16_changes_gradients_by_its_rounding_alone_and_no_dtype() -> None
     for key, exact in moved["float32"].items():
         found = moved["bfloat16"][key]
         assert 0 < (found - exact).norm() < 0.1 * exact.norm(), key
+
+
+@pytest.mark.parametrize("precision", toys.PRECISIONS)
+def test_an_epoch_is_validated_in_the_precision_of_its_steps_and_a_result_in_float32(precision: str) -> None:
+    class Observed(nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            outputs = super().forward(inputs)
+            seen.append(outputs.dtype)
+            return outputs
+
+    seen: list[torch.dtype] = []
+    network = of_module(lambda classes: nn.Sequential(Observed(toys.SIZE, 8), nn.Linear(8, classes)), (toys.SIZE,))
+    config, data = dataclasses.replace(CONFIG, epochs=2, precision=precision), toys.data(2)
+    single = Fit(network, "t", 3, data, FIRST, config)
+    joint = JointTraining(network, [JointTask("t", 3, data)], config)
+    for training, measure in ((single, single.result), (joint, lambda: joint.accuracies)):
+        list(training.epochs())
+        assert set(seen) == {getattr(torch, precision)}
+        seen.clear()
+        measure()
+        assert set(seen) == {torch.float32}
+        seen.clear()
 
 
 def test_a_network_learns_in_bfloat16_what_it_learns_in_float32() -> None:

@@ -2,6 +2,7 @@ import dataclasses
 import json
 from itertools import pairwise
 from pathlib import Path
+from statistics import mean
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from apd.config import LearningConfig
 from apd.data import TaskData
 from apd.decomposition import arrive, bare_state, compose
 from apd.errors import StateError
+from apd.loop import first_averaged
 from apd.networks import Network
 from apd.objective import penalty
 from apd.retroactive import re_express
@@ -199,7 +201,6 @@ def test_a_run_resumed_after_any_epoch_gives_the_same_bits(stop, network, tmp_pa
     resumed.restore(saved)
     assert [progress.epoch for progress in resumed.epochs()] == list(range(stop + 1, config.epochs + 1))
     assert_same_bits(bits(resumed.result()), bits(expected))
-    assert resumed.result().best_epoch == expected.best_epoch
     assert resumed.result().validation_accuracy == expected.validation_accuracy
 
 
@@ -210,11 +211,12 @@ def test_what_the_first_task_never_uses_is_there_for_later_ones():
         split.inputs[:, 0] = 0.0
     config = dataclasses.replace(CONFIG, weight_decay=0.1)
     initial = toys.network().initial(toys.CLASSES, config.seed)["0.weight"]
-    learned, left = finish(fit(samples, FIRST, config)), 1.0
-    for epoch in range(learned.best_epoch):
+    learned, left = finish(fit(samples, FIRST, config)), [1.0]
+    for epoch in range(config.epochs):
         rate = config.learning_rate * config.learning_rate_decay**epoch
-        left *= (1 - rate * config.weight_decay) ** 3  # steps of an epoch
-    torch.testing.assert_close(learned.task.sigma["0.weight"][:, 0], initial[:, 0] * left)
+        left.append(left[-1] * (1 - rate * config.weight_decay) ** 3)  # steps of an epoch
+    averaged = mean(left[first_averaged(config.epochs) :])
+    torch.testing.assert_close(learned.task.sigma["0.weight"][:, 0], initial[:, 0] * averaged)
 
 
 def test_a_first_task_resumes_too():
@@ -247,14 +249,49 @@ def test_a_result_is_refused_before_the_last_epoch(second):
         training.result()
 
 
-def test_what_is_kept_is_the_best_since_the_support_was_fixed_and_the_later_of_equals(second):
-    training = fit(toys.data(2), second, dataclasses.replace(CONFIG, prune_until=0.5))
-    seen = {progress.epoch: progress.validation_accuracy for progress in training.epochs()}
-    eligible = {epoch: found for epoch, found in seen.items() if epoch >= 3}
-    best = max(eligible.values())
+@pytest.mark.parametrize(
+    ("settings", "averaged"),
+    [
+        ({"epochs": 15, "prune_until": 0.5}, (13, 14, 15)),
+        ({"epochs": 15, "prune_until": 0.9}, (15,)),  # the support is final after the fourteenth
+        ({"prune_until": 1.0}, (6,)),
+        ({"capacity_per_task": None, "epochs": 12}, (11, 12)),
+        ({"capacity_per_task": None, "epochs": 1}, (1,)),
+    ],
+)
+def test_what_is_learned_is_the_mean_of_the_last_epochs(second, settings, averaged):
+    config = dataclasses.replace(CONFIG, variant="apd-fixed", **settings)
+    training = fit(toys.data(2), second, config)
+    versions = [training.snapshot().tensors for progress in training.epochs() if progress.epoch in averaged]
     learned = training.result()
-    assert learned.best_epoch == max(epoch for epoch, found in eligible.items() if found == best)
+    for name, tau in learned.task.tau.items():
+        torch.testing.assert_close(tau.to_dense(), torch.stack([each[f"shared/{name}"] for each in versions]).mean(0))
+    for name, value in learned.task.private.items():
+        torch.testing.assert_close(value, torch.stack([each[f"private/{name}"] for each in versions]).mean(0))
     assert learned.validation_accuracy == accuracy(toys.network(), learned.task, toys.data(2).validation)
+
+
+def test_of_what_is_counted_the_last_is_kept_and_of_what_is_measured_the_mean():
+    samples, network = toys.data(1), toys.normalised_network()
+    training = fit(samples, FIRST, dataclasses.replace(CONFIG, epochs=8), network)
+    versions = [training.snapshot().tensors for _ in training.epochs()]
+    private = training.result().task.private
+    assert int(private["1.num_batches_tracked"]) == int(versions[-1]["buffer/1.num_batches_tracked"])
+    expected = torch.stack([each["buffer/1.running_var"] for each in versions[-2:]]).mean(0)
+    torch.testing.assert_close(private["1.running_var"], expected)
+
+
+def test_averaging_leaves_a_tau_as_sparse_as_its_last_epoch(second):
+    config = dataclasses.replace(CONFIG, capacity_per_task=None, sparsity=3e-3, epochs=12, variant="apd-fixed")
+    training = fit(toys.data(2), second, config)
+    last = first_averaged(12)
+    versions = [training.snapshot().tensors for progress in training.epochs() if progress.epoch >= last]
+    ever = 0
+    for name, tau in training.result().task.tau.items():
+        stack = torch.stack([each[f"shared/{name}"] for each in versions])
+        torch.testing.assert_close(tau.to_dense(), stack.mean(0) * (stack[-1] != 0))
+        ever += int((stack != 0).any(0).sum()) - tau.nnz
+    assert ever > 0  # or nothing was left out
 
 
 def test_tasks_of_other_numbers_of_classes_share_sigma(second):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from apd.actors.consolidation import Consolidator, Job
 from apd.actors.crew import crew
+from apd.actors.workers import goes_on
 from apd.joint import JointTask, JointTraining
 from apd.refit import differing, fit_again, merged, outcome, report, sigma_of
 from apd.state import ParameterReport
@@ -78,8 +79,8 @@ class Refitter(Consolidator):
         """Train to the end, from where an attempt at this version ended."""
         stream, saved = self.stream, time.monotonic()
         before = stream.load_attempt(attempt)
-        if before is not None and before.values["base"] == base:
-            training.restore(before)
+        if before is not None:
+            goes_on(training, before, base)
         for progress in training.epochs():
             over = progress.epoch == stream.config.learning.epochs
             if over or time.monotonic() - saved >= stream.config.resources.save_every:

@@ -1,6 +1,7 @@
 """The kinds of heavy work: plain classes that open the stream where they run, take names, and yield small results."""
 
 import functools
+import logging
 import math
 import socket
 import time
@@ -15,11 +16,12 @@ from apd.actors.versions import Versions, require_versions
 from apd.baselines import FineTuning, SeparateNetwork
 from apd.data import Samples, TaskData
 from apd.decomposition import bare_state
-from apd.errors import ClusterError, CorruptObject, StoreError
+from apd.errors import ClusterError, CorruptObject, StateError, StoreError
+from apd.joint import JointTraining
 from apd.loop import bare_accuracy, bare_hits
 from apd.metrics import most_frequent
 from apd.networks import Network, from_config
-from apd.state import Arrival, TaskState
+from apd.state import Arrival, Snapshot, TaskState
 from apd.store import Candidate, Stream, TaskEntry
 from apd.store.records import theta_key
 from apd.team import ALONE
@@ -132,7 +134,6 @@ class Trainer(Worker):
             "validation_accuracy": learned.validation_accuracy,
             "test_accuracy": self._accuracy(learned.task, data.test),
             "baseline": most_frequent(data),
-            "best_epoch": learned.best_epoch,
             "device": self.device,
             "seconds": time.monotonic() - started,
         }
@@ -143,9 +144,8 @@ class Trainer(Worker):
     def _resume(self, fit: Fit, task: str, base: int) -> float:
         """Restore the attempt on this base, if there is one; returns the seconds that were spent on it."""
         attempt = self.stream.load_attempt(task)
-        if attempt is None or attempt.values["base"] != base:
+        if attempt is None or not goes_on(fit, attempt, base):
             return 0.0
-        fit.restore(attempt)
         return float(attempt.values["seconds_spent"])
 
     def _epochs(self, fit: Fit, task: str, base: int, started: float, samples: int) -> Iterator[Progress]:
@@ -163,6 +163,21 @@ class Trainer(Worker):
                 self.stream.save_attempt(task, fit.snapshot(), base=base, seconds_spent=spent)
                 saved = time.monotonic()
             begun = time.monotonic()
+
+
+def goes_on(training: Fit | JointTraining, attempt: Snapshot, base: int) -> bool:
+    """Restore the attempt if it is one at this version of the stream; whether it was restored.
+
+    One that an older apd made, with other settings or state, is left: the task is learned from its first epoch.
+    """
+    if attempt.values["base"] != base:
+        return False
+    try:
+        training.restore(attempt)
+    except StateError as error:
+        logging.getLogger(__name__).warning("training begins anew: %s", error)
+        return False
+    return True
 
 
 def beside(arrival: Arrival, siblings: int, mask_start: float) -> Arrival:

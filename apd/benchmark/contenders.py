@@ -1,6 +1,6 @@
 """The methods as one interface: learn a task, measure any task learned, say how large everything is.
 
-Each is the library's own training, with the same network, data, epochs and selection on validation data.
+Each is the library's own training, with the same network, data and epochs, and the same mean of the last ones.
 """
 
 from abc import ABC, abstractmethod

@@ -1,7 +1,7 @@
 """The task format, version 1: one labelled dataset as a folder of Parquet files.
 
     <folder>/train.parquet         required
-             validation.parquet    to choose the best epoch by; held out of train, stratified by class, where absent
+             validation.parquet    what the gates judge by; held out of train, stratified by class, where absent
              test.parquet          for the reported accuracy; held out of train as well where absent
              task.json             written last: a folder without it is not a task yet
 

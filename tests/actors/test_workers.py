@@ -65,6 +65,19 @@ def test_an_attempt_on_another_version_is_not_gone_on_with(stream: Stream) -> No
     assert first.epoch == 1
 
 
+def test_an_attempt_of_an_older_apd_is_begun_anew_and_the_log_says_why(
+    stream: Stream, caplog: pytest.LogCaptureFixture
+) -> None:
+    *_, whole = Trainer(stream.url).learn("task-0", 0)
+    attempt = stream.load_attempt("task-0")
+    stream.save_attempt("task-0", dataclasses.replace(attempt, values={**attempt.values, "learning": {}}), base=0)
+    first, *_, candidate = Trainer(stream.url).learn("task-0", 0)
+    assert isinstance(first, Progress)
+    assert first.epoch == 1
+    assert candidate.entry.theta_key == whole.entry.theta_key
+    assert "training begins anew: the attempt at task 'task-0' has learning {}" in caplog.text
+
+
 def test_an_evaluator_measures_what_is_stored(stream: Stream) -> None:
     entry = small.learn_here(stream, "task-0").entry("task-0")
     stream.evaluations.remove(entry.theta_key)

@@ -146,7 +146,7 @@ def test_sigma_is_learned_again_where_that_is_wanted_and_not_twice_from_the_same
             refused_refit(stream)
             assert not overview.refit_is_due(stream, stream.head())
         stream.inbox.register(info := replace(stream.task_info("task-0"), name=f"copy-{number}"))
-        learned = Learned(stream.load_task(stream.head(), "task-0"), {}, 1, 1.0)
+        learned = Learned(stream.load_task(stream.head(), "task-0"), {}, 1.0)
         named = replace(learned, task=replace(learned.task, name=info.name))
         stream.commit_candidate(stream.write_candidate(named, base=stream.head(), info=info, metrics={}))
     assert seen == [(True, False), (True, True), (True, True), (True, True)]

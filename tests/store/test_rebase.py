@@ -27,7 +27,7 @@ def with_step(stream: Stream, base: Version, name: str, elements: int) -> Candid
     sigma = {key: step[key].add_to(tensor) for key, tensor in arrival.sigma.items()}
     task = dataclasses.replace(learned_on(arrival, name, 5).task, sigma=sigma)
     number = stream.inbox.register(info_of(name))
-    learned = Learned(task, step, best_epoch=1, validation_accuracy=0.9)
+    learned = Learned(task, step, validation_accuracy=0.9)
     return stream.write_candidate(learned, base=base, info=info_of(name), metrics=METRICS, arrival=number)
 
 

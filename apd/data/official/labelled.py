@@ -30,7 +30,7 @@ def task_of(
 ) -> NamedTask:
     """The task of telling these classes apart, numbered from 0 in the order given.
 
-    validation: share of each class's training samples that choose the best epoch. view: what the task sees of its
+    validation: share of each class's training samples held out for validation. view: what the task sees of its
     inputs, (n, ...) uint8.
     """
     train, test = _chosen(data.train, classes, view), _chosen(data.test, classes, view)
