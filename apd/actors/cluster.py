@@ -82,13 +82,19 @@ def _start_local() -> None:
         os.environ.setdefault(name, value)
     # Its processes listen on all addresses. Ray turns tokens on by itself; setting RAY_AUTH_MODE here comes too late.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    ray.init(
-        address="local",  # without it Ray joins whatever cluster was started last on this machine
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=128 * 2**20,
-    )
+    try:
+        ray.init(
+            address="local",  # without it Ray joins whatever cluster was started last on this machine
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=128 * 2**20,
+        )
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        # Ray's word for a node that was not there after 30 s
+        raise ClusterError(f"Ray did not start on this machine, which may be too busy; try again: {error}") from error
 
 
 def _refuse_folder_out_of_reach(url: str) -> None:

@@ -1,6 +1,10 @@
 """The connection to a cluster, and what is refused before any work starts."""
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,7 @@ import ray
 from apd.actors import cluster, events
 from apd.config import ResourceConfig
 from apd.errors import ClusterError
-from tests.actors.conftest import Nodes
+from tests.actors.conftest import Nodes, processes_of, wait_until
 from tests.actors.troubled import Troubled
 
 
@@ -49,6 +53,19 @@ def test_a_stream_in_memory_is_refused(unconnected: None, started: Nodes) -> Non
 def test_the_address_of_a_ray_client_is_refused(unconnected: None, tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="start the flow on a node of the cluster"):
         cluster(str(tmp_path), "ray://127.0.0.1:10001").__enter__()
+
+
+def test_a_local_ray_that_does_not_start_is_an_error_that_says_so(tmp_path: Path) -> None:
+    script = f"from apd.actors import cluster\nwith cluster({str(tmp_path)!r}, 'local'): pass"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], start_new_session=True, stderr=subprocess.PIPE, text=True
+    ) as caller:
+        wait_until(lambda: "raylet" in processes_of(caller.pid).values())
+        (node,) = [process for process, name in processes_of(caller.pid).items() if name == "raylet"]
+        os.kill(node, signal.SIGSTOP)
+        _, said = caller.communicate()
+    assert "ClusterError: Ray did not start on this machine, which may be too busy; try again: The current node" in said
+    wait_until(lambda: not processes_of(caller.pid))
 
 
 def test_work_without_a_connection_is_refused(unconnected: None) -> None:
