@@ -70,7 +70,7 @@ TOGETHER = {"actors": "actors", "benchmark": "flows", "flows": "flows", "operati
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where several processes share the tests (`pytest -n 3`): folders with clusters stay together."""
+    """Where several processes share the tests (`pytest -n 2`): folders with clusters stay together."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Apart(LoadScopeScheduling):

@@ -177,7 +177,7 @@ def train_in_little_memory(url: str) -> None:
     threading.stack_size(2**18)  # of the 8 MiB that a thread reserves it uses next to nothing
     trainer = Trainer(url)
     list(trainer.learn("small", 0))  # what is imported and started once is no part of the measurement
-    before = measured("VmRSS")
+    before = measured("VmHWM")
     hold_to_memory()
     with pytest.raises(MemoryError):
         load_task(trainer.stream.task_folder("wide"), limited(WIDE, 10**9))

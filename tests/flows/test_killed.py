@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 
 from apd.store import Stream
-from tests.actors.small import accept, bits, config, epochs_saved, learn_here, slow_network, submit
+from tests.actors.small import accept, bits, config, epochs_saved, held_network, learn_here, slow_network, submit
 from tests.conftest import ROOT
 
 MAIN = "import sys; from flows.cli import main; sys.argv[0] = 'apd'; main()"
-STEP = 0.25
-"""Seconds of one training step, so that there is time to hit it."""
 
 
 @contextlib.contextmanager
@@ -75,9 +73,12 @@ def last_words(process: subprocess.Popen[str], code: int) -> str:
 
 @pytest.mark.timeout(900)
 def test_killed_terminated_interrupted_then_finished_gives_the_bits_of_a_run_that_nobody_disturbed(tmp_path: Path):
+    """Every process trains one epoch and is held in the next, so that there is time to hit it."""
     undisturbed = Stream.create(str(tmp_path / "undisturbed"), config(slow_network(0.0)))
     expected = learn_here(undisturbed, accept(undisturbed, 1)).entries[0]
-    stream = Stream.create(str(tmp_path / "stream"), config(slow_network(STEP)))
+    holding = tmp_path / "holding"
+    holding.mkdir()
+    stream = Stream.create(str(tmp_path / "stream"), config(held_network(holding, 1)))
     task = submit(stream, 1)
 
     with running("run", "--stream", stream.url) as killed:
@@ -88,17 +89,18 @@ def test_killed_terminated_interrupted_then_finished_gives_the_bits_of_a_run_tha
     assert stream.head().entries == ()
 
     with running("run", "--stream", stream.url) as terminated:
-        wait_for_epoch(stream, task, epochs_saved(stream, task) + 1, terminated)
+        wait_for_epoch(stream, task, 2, terminated)
         terminated.terminate()
         assert last_words(terminated, 143) == "terminated; run the same command again to continue where it was"
     assert stream.head().entries == ()
 
     with running("run", "--stream", stream.url) as interrupted:
-        wait_for_epoch(stream, task, epochs_saved(stream, task) + 1, interrupted)
+        wait_for_epoch(stream, task, 3, interrupted)
         os.killpg(interrupted.pid, signal.SIGINT)
         assert last_words(interrupted, 130) == "interrupted; run the same command again to continue where it was"
     assert stream.head().entries == ()
 
+    holding.rmdir()
     with running("run", "--stream", stream.url) as finished:
         said = finished.communicate(timeout=240)[1]
     assert finished.returncode == 0, said
