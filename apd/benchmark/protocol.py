@@ -27,7 +27,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     },
     "omniglot-rotation": {
         "network": {"name": "lenet", "arguments": {"widths": [64, 128, 2500, 1500]}},
-        "consolidation": {"refit": True, "max_accuracy_drop": 0.03},  # two of the 96 pictures to validate on
+        "consolidation": {"refit": True, "max_accuracy_drop": 0.05},  # four of the 96 pictures to validate on
     },
     "cifar100-split": {},
     "cifar100-superclass": {},
