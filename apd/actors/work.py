@@ -33,6 +33,8 @@ LOST = (
 REASON = 500
 """Characters of Ray's reasons that are worth reading; the rest is advice and tables."""
 
+STOPPED = "the work was stopped before it had finished"
+
 _alive: dict[str, Any] = {}
 """The actors of this process, by id."""
 
@@ -61,6 +63,10 @@ def actor(kind: type, url: str, resources: ResourceConfig) -> Iterator[Any]:
     try:
         result_of(handle.expect.remote(versions(), socket.gethostname()), name)
         yield handle
+    except (SystemExit, *LOST):  # Ray's words for a connection that is closed under those who wait
+        if not _stopped(name):
+            raise
+        raise ClusterError(STOPPED) from None
     finally:
         _release(name)
 
@@ -103,12 +109,17 @@ def result_of(reference: Any, name: str) -> Any:
     except exceptions.RayTaskError as error:
         raise _translated(error) from None
     except LOST as error:
-        if name not in _alive:
-            raise ClusterError("the work was stopped before it had finished") from None
+        if _stopped(name):
+            raise ClusterError(STOPPED) from None
         if getattr(error, "actor_init_failed", False):
             raise ClusterError(f"a node cannot start the actor: {error}") from None
         reason = " ".join(str(error).split())[:REASON]
         raise WorkerLost(f"the actor was lost before its work was finished: {reason}") from error
+
+
+def _stopped(name: str) -> bool:
+    """Whether this process itself gave up the actor, or the connection to Ray."""
+    return name not in _alive or not ray.is_initialized()
 
 
 def _wait(reference: Any) -> Any:

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
 
 WAITING = """
-import os, threading, time
+import os, sys, threading, time
+from apd.actors import crew, events
 import ray
-from apd.actors import crew
 from apd.config import ResourceConfig
 from apd.errors import ApdError
 from tests.actors.troubled import Troubled
@@ -16,13 +18,20 @@ from tests.actors.troubled import Troubled
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
 begun = threading.Event()
 
+def one():
+    with crew(Troubled, "anywhere", ResourceConfig(), most=1) as work:
+        begun.set()
+        work.one("end", 600.0)
+
+def several():
+    for _ in events(Troubled, "stay", "anywhere", resources=ResourceConfig()):
+        begun.set()
+
 def wait():
     try:
-        with crew(Troubled, "anywhere", ResourceConfig(), most=1) as work:
-            begun.set()
-            work.one("end", 600.0)
+        {"one": one, "several": several}[sys.argv[1]]()
     except ApdError as error:
-        print(type(error).__name__, flush=True)
+        print(type(error).__name__, error, flush=True)
 
 thread = threading.Thread(target=wait)
 thread.start()
@@ -31,10 +40,15 @@ time.sleep(1.0)  # it waits by then
 ray.shutdown()
 thread.join(20)
 print("waits for ever" if thread.is_alive() else "ended", flush=True)
+print("another Ray" if ray.is_initialized() else "no Ray", flush=True)
 os._exit(0)
 """
 
 
-def test_a_thread_that_waits_for_an_actor_hears_of_the_end_of_ray() -> None:
-    ended = subprocess.run([sys.executable, "-c", WAITING], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert "ended" in ended.stdout.splitlines(), ended.stdout + ended.stderr
+@pytest.mark.parametrize("results", ["one", "several"])
+def test_a_thread_that_waits_for_an_actor_hears_of_the_end_of_ray(results: str) -> None:
+    """Nor does it start another Ray, as Ray does by itself for whoever calls it without a connection."""
+    command = [sys.executable, "-c", WAITING, results]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    expected = ["ClusterError the work was stopped before it had finished", "ended", "no Ray"]
+    assert ended.stdout.splitlines() == expected, ended.stdout + ended.stderr
