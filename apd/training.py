@@ -27,6 +27,9 @@ from apd.team import ALONE, Team
 
 __all__ = ["Fit", "Progress", "Snapshot", "accuracy", "predict_logits"]
 
+FIRST_MASK = 3.0
+"""Initial mask logit of the first task. sigmoid(3) = 0.95: what it makes is nearly sigma itself."""
+
 
 def predict_logits(network: Network, task: TaskState, inputs: Tensor, batch_size: int = 1000) -> Tensor:
     """Logits (N, classes) of a learned task for raw inputs (N, *input_shape), on the inputs' device."""
@@ -65,7 +68,8 @@ class Fit(Loop):
         moves = config.variant != "apd-fixed"
         self._pull = {key: value.to(device) for key, value in arrival.pull.items()} if moves else {}
         self._shared = {key: torch.zeros_like(there[key]) if self._base else there[key] for key in spec.shared}
-        self._logits = {key: there[key].new_full(shape[:1], config.mask_start) for key, shape in spec.shared.items()}
+        start = config.mask_start if self._base else FIRST_MASK
+        self._logits = {key: there[key].new_full(shape[:1], start) for key, shape in spec.shared.items()}
         self._theta = {key: torch.empty_like(there[key]).requires_grad_() for key in spec.shared}
         private = parameters - set(spec.shared)
         self._private = {key: value.requires_grad_() for key, value in there.items() if key in private}

@@ -168,6 +168,15 @@ def test_training_reaches_a_minimum_of_the_documented_objective(second):
             assert objective({k: v * (1 - min(size, 0.9)) for k, v in delta.items()}, logits) > best - 1e-5
 
 
+def test_masks_start_where_the_configuration_says_once_there_is_a_sigma(second):
+    config = dataclasses.replace(CONFIG, mask_start=0.0)
+    for arrival, start in ((FIRST, 3.0), (second, 0.0)):
+        tensors = fit(toys.data(1), arrival, config).snapshot().tensors
+        masks = {key: value for key, value in tensors.items() if key.startswith("mask_logits/")}
+        assert masks
+        assert all((value == start).all() for value in masks.values())
+
+
 @pytest.mark.parametrize("network", [toys.network(), toys.normalised_network()], ids=["plain", "normalised"])
 @pytest.mark.parametrize("task", [1, 2])
 def test_the_same_run_gives_the_same_bits(second, network, task):
