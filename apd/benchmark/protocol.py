@@ -27,7 +27,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     },
     "omniglot-rotation": {
         "network": {"name": "lenet", "arguments": {"widths": [64, 128, 2500, 1500]}},
-        "consolidation": {"refit": True, "max_accuracy_drop": 0.05},  # four of the 96 pictures to validate on
+        # a drop of 0.05 is four of the 96 pictures to validate on
+        "consolidation": {"consolidate_every": 10, "refit": True, "max_accuracy_drop": 0.05},
     },
     "cifar100-split": {},
     "cifar100-superclass": {"learning": {"mask_start": 0.0}},
