@@ -109,13 +109,8 @@ class LearningConfig:
     """Step size of the private tensors (biases, normalisation, head) over that of the rest, from the second task on."""
 
     mask_start: float = 3.0
-    """Initial mask logit v of a task that finds a sigma: sigmoid(3) = 0.95 of it.
-
-    0 begins at half of sigma, with masks that can go either way. It forgets part of what sigma knows, so that a task
-    learns more of its own. Better where a task has data enough for that; worse where sigma knows more than its data
-    tell. Validation accuracy in two orders: CIFAR-100 Superclass, 1,800 pictures a task, 66.7 instead of 66.0 %;
-    Omniglot-rotation, 624 pictures a task on a sigma learned from five, 72.5 instead of 74.5 %. What training from
-    trained weights costs: Ash and Adams, On warm-starting neural network training (2020)."""
+    """Initial mask logit v of a task that finds a sigma: it begins at sigmoid(3) = 0.95 of it. 0, at half, is better
+    where tasks have data enough to learn more of their own; figures in `apd.training`."""
 
     precision: Precision = "float32"
     """bfloat16: the network computes its training steps, and the accuracy after every epoch, in half precision where

@@ -14,11 +14,6 @@
 Only names and numbers travel to an actor, and only small results travel back; what is large goes through the store.
 """
 
-import os
-
-# Ray reads this when it is imported. A thread that still works when the connection is closed would start another Ray.
-os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
-
 from apd.actors.cluster import cluster
 from apd.actors.consolidation import propose
 from apd.actors.crew import crew

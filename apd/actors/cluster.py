@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 
 import ray
+from ray._private import auto_init_hook
 
 from apd.actors.resources import nodes
 from apd.actors.work import release_all
@@ -36,6 +37,8 @@ def cluster(url: str, address: str | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    # Or a thread that still works when the connection is closed starts another Ray, as whoever calls it without one.
+    auto_init_hook.enable_auto_connect = False
     with _own_answer_to_termination():
         _connect(address or os.environ.get("RAY_ADDRESS"))
     try:

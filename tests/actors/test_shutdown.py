@@ -9,13 +9,12 @@ from tests.conftest import ROOT
 
 WAITING = """
 import os, sys, threading, time
-from apd.actors import crew, events
 import ray
+from apd.actors import cluster, crew, events
 from apd.config import ResourceConfig
 from apd.errors import ApdError
 from tests.actors.troubled import Troubled
 
-ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
 begun = threading.Event()
 
 def one():
@@ -34,11 +33,12 @@ def wait():
         print(type(error).__name__, error, flush=True)
 
 thread = threading.Thread(target=wait)
-thread.start()
-begun.wait(60)
-time.sleep(1.0)  # it waits by then
-ray.shutdown()
-thread.join(20)
+with cluster(os.getcwd()):
+    thread.start()
+    begun.wait(60)
+    time.sleep(1.0)  # it waits by then
+    ray.shutdown()
+    thread.join(20)
 print("waits for ever" if thread.is_alive() else "ended", flush=True)
 print("another Ray" if ray.is_initialized() else "no Ray", flush=True)
 os._exit(0)
