@@ -4,9 +4,7 @@ from statistics import mean
 import pytest
 import torch
 import toys
-from torch.nn import functional
 
-from apd.adam import BETAS
 from apd.config import LearningConfig
 from apd.errors import StateError
 from apd.joint import JointTask, JointTraining
@@ -47,54 +45,6 @@ def test_what_it_learns_is_the_mean_of_the_last_epochs() -> None:
         head = under(f"head/{task.name}", averaged)
         expected = bare_accuracy(training.network, {**training.body, **head}, task.data.test)
         assert training.accuracies[task.name] == expected
-
-
-SEVEN = [JointTask(f"t{number}", 3, toys.data(number, samples=20 + 20 * (number % 3))) for number in range(7)]
-
-
-def rows(tensors: list[torch.Tensor]) -> list[tuple[float, ...]]:
-    return sorted(map(tuple, torch.cat(tensors).tolist()))
-
-
-def test_an_epoch_has_every_sample_once_and_its_steps_are_shared_in_proportion_by_tasks_that_change() -> None:
-    training, groups = JointTraining(toys.network(), SEVEN, CONFIG), []
-    for epoch in (1, 2):
-        batches = list(training._batches(epoch))
-        for task in SEVEN:
-            assert rows([inputs for batch in batches for who, inputs, _ in batch if who is task]) == rows(
-                [task.data.train.inputs]
-            )
-        first = {frozenset(task.name for task, _, _ in batch): batch for batch in batches[:2]}
-        assert sorted(map(len, first)) == [2, 5]
-        for batch in first.values():
-            whole = sum(len(task.data.train) for task, _, _ in batch)
-            for task, inputs, labels in batch:
-                assert len(inputs) == len(labels) == round(CONFIG.batch_size * len(task.data.train) / whole)
-        groups.append(set(first))
-    assert groups[0] != groups[1]
-
-
-def test_a_step_follows_the_mean_loss_of_its_samples() -> None:
-    training = JointTraining(toys.network(), SEVEN, CONFIG)
-    batch = next(training._batches(1))
-    state = {key: value.detach().clone().requires_grad_() for key, value in training._body.items()}
-    heads = {
-        task.name: {key: value.detach().clone() for key, value in training._heads[task.name].items()} for task in SEVEN
-    }
-    losses = []
-    for task, inputs, labels in batch:
-        logits = training.network.forward(state | heads[task.name], inputs, training=True)
-        losses.append(functional.cross_entropy(logits, labels, reduction="none"))
-    every = torch.cat(losses)
-    gradients = torch.autograd.grad(every.mean(), list(state.values()))
-    loss, _ = training._step(batch, rate=0.01)
-    assert float(loss) == pytest.approx(float(every.detach().sum()))
-    for key, gradient in zip(state, gradients, strict=True):
-        torch.testing.assert_close(training._adam.state[f"first/{key}"], (1 - BETAS[0]) * gradient)
-    shared = {task.name for task, _, _ in batch}
-    for task in SEVEN:
-        now = training._heads[task.name]
-        assert all(torch.equal(now[key], value) != (task.name in shared) for key, value in heads[task.name].items())
 
 
 def test_there_is_nothing_of_it_before_its_last_epoch() -> None:
