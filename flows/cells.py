@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.futures import PrefectFuture, as_completed
+from prefect.futures import PrefectFuture
 
 from apd import benchmark
 from apd.actors import events
@@ -19,7 +19,7 @@ from apd.config import ResourceConfig, to_json
 from apd.errors import ApdError
 from apd.store.results import Results
 from flows.names import artifact_key
-from flows.steps import step
+from flows.steps import first_done, step
 
 
 @step("prepare benchmark", timeout=None)
@@ -57,10 +57,12 @@ def run_cells(
     width, running, started = parallel or room(wanted), list[PrefectFuture[None]](), dict[str, PrefectFuture[None]]()
     for cell in plan:
         if len(running) >= width:
-            running.remove(next(as_completed(running)))
+            running.remove(first_done(running))
         started[cell.name] = run_cell.submit(out, cell, protocol, data, wanted)
         running.append(started[cell.name])
-    errors: dict[str, object] = {name: future.result(raise_on_failure=False) for name, future in started.items()}
+    errors: dict[str, object] = {
+        name: first_done([future]).result(raise_on_failure=False) for name, future in started.items()
+    }
     failed = [f"{name} ({error})" for name, error in errors.items() if isinstance(error, Exception)]
     if failed:
         reasons = "; ".join(failed)

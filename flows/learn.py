@@ -50,4 +50,5 @@ def learn(stream: StreamUrl, task: TaskName, if_refused: IfRefused = "leave") ->
 def _trained(stream: str, task: str) -> Candidate | None:
     """What training comes to; None when the head has the task."""
     steps.check_cluster(stream)
-    return steps.train.submit(stream, task, steps.decide_base(stream, task)).result()
+    training = steps.train.submit(stream, task, steps.decide_base(stream, task))
+    return steps.first_done([training]).result()

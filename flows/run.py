@@ -116,7 +116,7 @@ def _take_in(stream: str, candidate: Candidate | None, outcome: Outcome) -> bool
 
 def result_of(training: Training) -> Candidate | None:
     """What a training came to. Errors that are not ours, such as those of a stream's own network: TrainingFailed."""
-    outcome = training.result(raise_on_failure=False)
+    outcome = steps.first_done([training]).result(raise_on_failure=False)
     if isinstance(outcome, ApdError):
         raise outcome
     if isinstance(outcome, Exception):

@@ -9,13 +9,14 @@ what was done.
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, ParamSpec, TypeVar, cast
 
 import httpx
 from prefect import get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.tasks import Task
 
 from apd import actors, overview
@@ -43,6 +44,13 @@ HOUR = 3600.0
 PASSING = (Unreachable, WorkerLost, NoNode, ConnectionError, TimeoutError, httpx.TransportError)
 OUTSIDE = (*PASSING, ClusterError)
 """What is no fault of a task's."""
+
+
+def first_done(submitted: Collection[PrefectFuture[R]]) -> PrefectFuture[R]:
+    """Wait, as `apd.actors.first_done` does, for one of these submitted steps; returns the first of those done."""
+    waited = {cast(PrefectConcurrentFuture[R], one).wrapped_future: one for one in submitted}
+    done = actors.first_done(waited)
+    return next(one for future, one in waited.items() if future in done)
 
 
 def passes(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

@@ -20,7 +20,7 @@ from apd.actors.crew import crew
 from apd.actors.data_parallel import learning
 from apd.actors.refit import propose_refit
 from apd.actors.resources import check_resources
-from apd.actors.work import companion, events
+from apd.actors.work import companion, events, first_done
 from apd.actors.workers import Comparer, Evaluation, Evaluator, Trainer
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "companion",
     "crew",
     "events",
+    "first_done",
     "learning",
     "propose",
     "propose_refit",

@@ -7,7 +7,8 @@ ours come back as themselves. What an actor, its process or its node died of is 
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
+from concurrent import futures
 from typing import Any
 
 import ray
@@ -32,6 +33,9 @@ LOST = (
 
 REASON = 500
 """Characters of Ray's reasons that are worth reading; the rest is advice and tables."""
+
+LOOK_UP = 0.5
+"""Seconds after which the main thread looks whether there was a signal."""
 
 STOPPED = "the work was stopped before it had finished"
 
@@ -129,8 +133,21 @@ def _wait(reference: Any) -> Any:
     other threads, which no signal reaches, do not wait for one.
     """
     if threading.current_thread() is threading.main_thread():
-        return reference.future().result()
+        future = reference.future()
+        first_done([future])
+        return future.result()
     return ray.get(reference)
+
+
+def first_done(waited: Collection["futures.Future[Any]"]) -> set["futures.Future[Any]"]:
+    """Wait until one or more of them are done; returns those.
+
+    The system may hand a signal to any thread. The main thread alone answers it, and wakes only if it got it itself: so
+    it does not sleep without end, or an interrupt would be heard when the work is over.
+    """
+    while not (done := futures.wait(waited, LOOK_UP, futures.FIRST_COMPLETED).done):
+        pass
+    return done
 
 
 def _translated(error: exceptions.RayTaskError) -> Exception:

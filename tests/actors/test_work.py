@@ -5,13 +5,14 @@ import os
 import signal
 import socket
 import threading
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from apd.actors import Trainer, companion, crew, events
+from apd.actors import Trainer, companion, crew, events, first_done
 from apd.actors.versions import versions
 from apd.config import ResourceConfig
 from apd.errors import ClusterError, NoNode, TaskRejected, Unreachable, WorkerLost
@@ -150,3 +151,12 @@ def test_an_actor_killed_within_an_epoch_is_followed_by_one_that_goes_on(holding
     undisturbed = Stream.create(str(tmp_path / "undisturbed"), small.config(small.slow_network(0.0)))
     small.learn_here(undisturbed, small.accept(undisturbed, 0))
     assert candidate.entry.theta_key == small.bits(undisturbed)[name]
+
+
+@pytest.mark.timeout(20)
+def test_an_interrupt_that_another_thread_was_given_ends_a_wait() -> None:
+    interrupt = threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        first_done([Future()])
+    interrupt.join()

@@ -23,7 +23,7 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The apd command as the leader of its own process group, as a terminal would start it; nothing is left of it."""
     with subprocess.Popen(
         [sys.executable, "-c", MAIN, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -63,7 +63,13 @@ def wait_until_gone(group: int, what: str = "") -> None:
 
 def last_words(process: subprocess.Popen[str], code: int) -> str:
     """Return the last line that the command writes; it ends with this code, and nothing that it started is left."""
-    said = process.communicate(timeout=60)[1]
+    try:
+        said = process.communicate(timeout=60)[1]
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # it answers with where each of its threads is
+        time.sleep(2)
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail(f"still there after a minute: {process.communicate()[1]}")
     assert process.returncode == code, said
     assert "Traceback" not in said
     assert "***" not in said  # Ray's own end by a signal
