@@ -15,6 +15,7 @@ from functools import reduce
 from itertools import repeat, zip_longest
 from operator import or_
 from statistics import mean
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ from apd.loop import (
     labelled,
     laid_out,
     require_agreement,
+    sums_of,
     take_over,
     trainable,
     under,
@@ -61,13 +63,20 @@ class JointTraining:
     """
 
     def __init__(
-        self, network: Network, tasks: Sequence[JointTask], config: LearningConfig, *, device: str = "cpu"
+        self,
+        network: Network,
+        tasks: Sequence[JointTask],
+        config: LearningConfig,
+        *,
+        start: Tensors = MappingProxyType({}),
+        device: str = "cpu",
     ) -> None:
-        """tasks: one or more, of any numbers of classes."""
+        """tasks: one or more, of any numbers of classes. start: values that the body begins with instead of its own."""
         self.network, self.tasks, self.config, self.device = network, tasks, config, torch.device(device)
+        self._start = start
         spec, parameters = network.spec(tasks[0].classes), trainable(network, tasks[0].classes)
         initial = {task.name: network.initial(task.classes, config.seed) for task in tasks}
-        body = {key: value for key, value in initial[tasks[0].name].items() if key not in spec.head}
+        body = {key: start.get(key, value) for key, value in initial[tasks[0].name].items() if key not in spec.head}
         self._body = _leaves(body, parameters, self.device)
         heads = {name: {key: values[key] for key in spec.head} for name, values in initial.items()}
         self._heads = {name: _leaves(head, parameters, self.device) for name, head in heads.items()}
@@ -139,8 +148,8 @@ class JointTraining:
         self._epoch, self._seconds = snapshot.values["epoch"], snapshot.values["seconds"]
 
     def _identity(self) -> dict[str, Any]:
-        names = [task.name for task in self.tasks]
-        return {"method": type(self).__name__, "tasks": names, "learning": to_json(self.config)}
+        names, sums = [task.name for task in self.tasks], sums_of(self._start)
+        return {"method": type(self).__name__, "tasks": names, "learning": to_json(self.config), "sums_of_start": sums}
 
     @property
     def _model(self) -> dict[str, Tensor]:
@@ -192,4 +201,5 @@ class JointTraining:
 
 
 def _leaves(tensors: Tensors, parameters: set[str], device: torch.device) -> dict[str, Tensor]:
-    return {key: value.to(device).requires_grad_(key in parameters) for key, value in tensors.items()}
+    copied = {key: value.detach().to(device, copy=True) for key, value in tensors.items()}
+    return {key: value.requires_grad_(key in parameters) for key, value in copied.items()}

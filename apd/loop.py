@@ -303,6 +303,11 @@ def _copy(tensor: Tensor) -> Tensor:
     return tensor.detach().clone()
 
 
+def sums_of(tensors: Tensors) -> dict[str, float]:
+    """What tells in a snapshot which tensors it began from; of tensors on the CPU: a GPU adds up in another order."""
+    return {name: float(tensor.double().sum()) for name, tensor in tensors.items()}
+
+
 def require_agreement(expected: Mapping[str, Any], found: Mapping[str, Any], of: str) -> None:
     """Raise StateError unless a snapshot's values are those of what goes on from it (`of`: such as "task 'shoes'")."""
     for key, value in expected.items():

@@ -23,7 +23,7 @@ from apd.adam import EPSILON, Group
 from apd.config import LearningConfig
 from apd.data import Samples, TaskData
 from apd.decomposition import bare_state, broadcast_mask
-from apd.loop import Loop, Progress, bare_accuracy, bare_logits, labelled, trainable, under
+from apd.loop import Loop, Progress, bare_accuracy, bare_logits, labelled, sums_of, trainable, under
 from apd.networks import Network
 from apd.objective import delta_price, mask_gradient, penalty, price_gradient, sigma_carries
 from apd.prox import preconditioned_threshold, soft_threshold
@@ -168,8 +168,7 @@ class Fit(Loop):
         return max(refits, super()._first_averaged)
 
     def _identity(self) -> dict[str, Any]:
-        arrived = self._arrival.sigma or {}  # on the CPU: a GPU would add up in another order
-        base = {key: float(value.double().sum()) for key, value in arrived.items()}
+        base = sums_of(self._arrival.sigma or {})
         return super()._identity() | {"earlier": self._arrival.earlier, "sums_of_sigma": base}
 
     def _resumable(self) -> dict[str, Tensor]:

@@ -47,6 +47,25 @@ def test_what_it_learns_is_the_mean_of_the_last_epochs() -> None:
         assert training.accuracies[task.name] == expected
 
 
+def test_it_starts_from_what_it_is_given_and_leaves_that_alone() -> None:
+    start = {name: value + 1.0 for name, value in toys.network().initial(3, seed=5).items() if name == "0.weight"}
+    kept = start["0.weight"].clone()
+    usual, other = joint(), JointTraining(toys.network(), TASKS, CONFIG, start=start)
+    before, now = usual.snapshot().tensors, other.snapshot().tensors
+    assert torch.equal(now["body/0.weight"], kept)
+    assert all(torch.equal(value, now[name]) for name, value in before.items() if name != "body/0.weight")
+    other.run()
+    assert torch.equal(start["0.weight"], kept)
+    assert not torch.equal(other.body["0.weight"], kept)
+
+
+def test_an_attempt_from_another_start_is_refused() -> None:
+    taken = joint().snapshot()
+    start = {"0.weight": torch.zeros_like(taken.tensors["body/0.weight"])}
+    with pytest.raises(StateError, match=r"has sums_of_start {}, expected {'0\.weight': 0\.0}: start it afresh"):
+        JointTraining(toys.network(), TASKS, CONFIG, start=start).restore(taken)
+
+
 def test_there_is_nothing_of_it_before_its_last_epoch() -> None:
     training = joint()
     next(training.epochs())

@@ -45,8 +45,10 @@ def learn_again(network: Network, task: JointTask, sigma: Tensors, learning: Lea
     return fit.result().task
 
 
-def test_sigma_is_what_joint_training_makes_of_the_shared_parameters(found: Consolidation) -> None:
-    joint = JointTraining(toys.network(), TASKS, LEARNING)
+def test_sigma_is_what_joint_training_makes_of_half_the_newest(before: list[TaskState], found: Consolidation) -> None:
+    initial = toys.network().initial(toys.CLASSES, LEARNING.seed)
+    start = {name: initial[name] + value / 2 for name, value in before[-1].sigma.items()}
+    joint = JointTraining(toys.network(), TASKS, LEARNING, start=start)
     joint.run()
     assert set(found.sigma) == set(toys.network().spec(toys.CLASSES).shared) < set(joint.body)
     assert all(torch.equal(joint.body[name], value) for name, value in found.sigma.items())

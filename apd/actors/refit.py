@@ -17,7 +17,7 @@ from apd.actors.consolidation import Consolidator, Job
 from apd.actors.crew import crew
 from apd.actors.workers import goes_on
 from apd.joint import JointTask, JointTraining
-from apd.refit import differing, fit_again, merged, outcome, report, sigma_of
+from apd.refit import differing, fit_again, joint_training, merged, outcome, report, sigma_of
 from apd.state import ParameterReport
 from apd.store import Proposal, SigmaRef, Stream, TaskEntry
 from apd.store.attempts import REFIT, learned_again
@@ -59,12 +59,12 @@ class Refitter(Consolidator):
     def joint(self, job: Job) -> tuple[SigmaRef, int]:
         """Store the sigma of all tasks together; also in how many elements it differs from the newest."""
         version = self.stream.version(job.base)
-        tasks = [self._task(entry) for entry in version.entries]
-        joint = JointTraining(self.network, tasks, self.stream.config.learning, device=self.device)
+        tasks, newest = [self._task(entry) for entry in version.entries], self._newest(version)
+        joint = joint_training(self.network, tasks, newest, self.stream.config.learning, device=self.device)
         self._finish(joint, REFIT, job.base)
         sigma = sigma_of(joint)
         reference = self.stream.records.sigmas.write(sigma, {"commit": job.commit}, near=version.sigma)
-        return reference, differing(sigma, self._newest(version))
+        return reference, differing(sigma, newest)
 
     def learn_again(self, entry: TaskEntry, job: Job, sigma: SigmaRef) -> Again:
         """Train the task on top of this sigma and store it."""

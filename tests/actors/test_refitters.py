@@ -11,7 +11,7 @@ from apd.actors.consolidation import Job
 from apd.actors.refit import Refitter
 from apd.joint import JointTask, JointTraining
 from apd.networks import from_config
-from apd.refit import sigma_of
+from apd.refit import joint_training, sigma_of
 from apd.state import Snapshot, Tensors
 from apd.store import Stream
 from apd.store.attempts import REFIT, learned_again
@@ -32,8 +32,10 @@ def job(stream: Stream) -> Job:
 
 
 def joint(stream: Stream) -> JointTraining:
-    tasks = [JointTask(f"task-{number}", 3, small.task(number).data) for number in range(len(stream.head().entries))]
-    return JointTraining(from_config(stream.config), tasks, stream.config.learning)
+    head = stream.head()
+    tasks = [JointTask(f"task-{number}", 3, small.task(number).data) for number in range(len(head.entries))]
+    assert head.sigma is not None
+    return joint_training(from_config(stream.config), tasks, stream.load_sigma(head.sigma), stream.config.learning)
 
 
 def interrupted(stream: Stream) -> Snapshot:
