@@ -27,7 +27,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     },
     "omniglot-rotation": {
         "network": {"name": "lenet", "arguments": {"widths": [64, 128, 2500, 1500]}},
-        # a drop of 0.1 is nine of the 96 pictures to validate on; of ten tasks one may have four by chance
+        # a drop of 0.1 is nine of the 96 pictures to validate on; of ten tasks one may lose four by chance
         "consolidation": {"consolidate_every": 10, "refit": True, "max_accuracy_drop": 0.1},
     },
     "cifar100-split": {},
