@@ -5,8 +5,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-FREE = 30
-"""Training steps before it waits: some epochs, so that an attempt is saved."""
+FREE = 25
+"""Training steps of a process before it waits: more than an epoch (two tasks together have one of 20 steps), so that an
+attempt is saved, but not so many that a second process, going on where the first stopped, comes to the end."""
 
 
 class Held(nn.Sequential):

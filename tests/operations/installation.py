@@ -100,8 +100,8 @@ class Installed:
         """Return `Completed`, `Crashed`, ... as the UI shows it."""
         return self.run_of(identity)["state"]["name"]
 
-    def finished(self, identity: str, seconds: float = 120) -> str:
-        """Wait until a run has ended; return its state."""
+    def finished(self, identity: str, seconds: float = 240) -> str:
+        """Wait until a run has ended; return its state. Clients that missed the server wait up to 64 s."""
         final = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
         wait_until(lambda: self.run_of(identity)["state_type"] in final, seconds, lambda: self.logs(identity))
         return self.state(identity)
