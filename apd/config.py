@@ -5,11 +5,9 @@ names the setting, the value found and what was expected.
 """
 
 import dataclasses
-import importlib
-import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -26,26 +24,6 @@ def require(holds: bool, setting: str, found: object, expected: str) -> None:
     """Raise ConfigError naming the setting unless the condition holds."""
     if not holds:
         raise ConfigError(f"{setting} is {found!r} but must be {expected}")
-
-
-def import_callable(setting: str, name: str) -> Callable[..., Any]:
-    """The callable that a setting names as `module:callable`; ConfigError says what is missing and what was tried."""
-    module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        places = ", ".join(place or "." for place in sys.path)
-        raise ConfigError(
-            f"{setting} {name!r}: no module {error.name!r}, looked in {places}; "
-            "install it, or add the folder that holds it to PYTHONPATH"
-        ) from None
-    except (ImportError, SyntaxError, TypeError, ValueError) as error:
-        raise ConfigError(f"{setting} {name!r}: importing module {module_name!r} failed: {error}") from error
-    found: object = getattr(module, attribute, None)
-    if not callable(found):
-        problem = f"has no {attribute!r}" if found is None else f"has {attribute!r}, a {type(found).__name__}"
-        raise ConfigError(f"{setting} {name!r}: module {module_name!r} {problem}; expected a callable")
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +154,10 @@ class ConsolidationConfig:
     them anew within its budget, instead of clustering. It costs twice what the tasks cost, once. Later tasks gain where
     tasks resemble each other; the gate decides whether it is kept."""
 
+    refit_epochs: int | None = None
+    """Passes over all of their data by what learns sigma again; null: as many as over one task's. Fewer where tasks
+    have much data of their own: a sigma that knows their samples by heart is little to start from (`apd.refit`)."""
+
     @property
     def tolerances(self) -> tuple[float, ...]:
         """Of each try, the largest first."""
@@ -189,6 +171,8 @@ class ConsolidationConfig:
         require(self.tries >= 1, "consolidation.tries", self.tries, ">= 1")
         drop = self.max_accuracy_drop
         require(0 <= drop <= 1, "consolidation.max_accuracy_drop", drop, "in [0, 1]")
+        epochs = self.refit_epochs
+        require(epochs is None or epochs >= 1, "consolidation.refit_epochs", epochs, ">= 1 or null")
 
 
 @dataclass(frozen=True, slots=True)

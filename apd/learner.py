@@ -32,7 +32,6 @@ from apd.config import (
     SplitConfig,
     StreamConfig,
     from_json,
-    import_callable,
 )
 from apd.consolidation import consolidate
 from apd.data import LocalFolder, TaskData, load_task, validate_task
@@ -40,6 +39,7 @@ from apd.data.packing import pack_arrays, pack_dataset
 from apd.data.packing.arrays import as_array, as_inputs
 from apd.decomposition import bare_state
 from apd.errors import ConfigError, DataError, StateError, TaskRefused, UnknownTask
+from apd.importing import import_callable
 from apd.joint import JointTask
 from apd.metrics import most_frequent
 from apd.networks import from_config, of_module
@@ -264,12 +264,12 @@ class Learner:
 
     def _outcomes(self, head: Version, sigma: Tensors) -> Iterator[Consolidation]:
         """What the gate is asked about, one after another."""
-        stream = self.stream
+        stream, settings, seed = self.stream, self.stream.config.consolidation, self.stream.config.learning.seed
         tasks = [stream.load_entry(entry) for entry in head.entries]
         if refit_is_due(stream, head):
             again = [JointTask(entry.name, len(entry.classes), stream.load_data(entry.name)) for entry in head.entries]
-            yield refit(self._network, tasks, again, stream.config.learning, device=self._device)
-        settings, seed = stream.config.consolidation, stream.config.learning.seed
+            epochs = settings.refit_epochs
+            yield refit(self._network, tasks, again, stream.config.learning, epochs=epochs, device=self._device)
         for tolerance in settings.tolerances:
             yield consolidate(tasks, sigma, stream.clustering(head), replace(settings, tolerance=tolerance), seed)
 

@@ -27,8 +27,8 @@ SHRUNK = 0.5
 
 Ten tasks of Omniglot-rotation together, in two orders, and five others learned on top of that: 71 and 73 % of the
 validation pictures, then 72.9 %, from all of sigma without initial values; 78 and 80 %, then 75.2 %, from 0.3 of it;
-76 and 80 %, then 76.8 %, from a half. From initial values alone twenty tasks stayed at chance in all epochs of one order
-of five, and ten tasks that shared every step in three.
+76 and 80 %, then 76.8 %, from a half. From initial values alone twenty tasks stayed at chance in all epochs of one
+order of five, and ten tasks that shared every step in three.
 """
 
 
@@ -43,10 +43,14 @@ def refit(
     tasks: Sequence[JointTask],
     learning: LearningConfig,
     *,
+    epochs: int | None = None,
     device: str = "cpu",
 ) -> Consolidation:
-    """The outcome for two or more tasks, given as they are and as what to train them on; in this process."""
-    joint = joint_training(network, tasks, before[-1].sigma, learning, device=device)
+    """The outcome for two or more tasks, given as they are and as what to train them on; in this process.
+
+    epochs: of `joint_training`.
+    """
+    joint = joint_training(network, tasks, before[-1].sigma, learning, epochs=epochs, device=device)
     joint.run()
     sigma, after = sigma_of(joint), list[TaskState]()
     for task in tasks:
@@ -58,16 +62,23 @@ def refit(
 
 
 def joint_training(
-    network: Network, tasks: Sequence[JointTask], newest: Tensors, learning: LearningConfig, *, device: str = "cpu"
+    network: Network,
+    tasks: Sequence[JointTask],
+    newest: Tensors,
+    learning: LearningConfig,
+    *,
+    epochs: int | None = None,
+    device: str = "cpu",
 ) -> JointTraining:
-    """Training of all tasks at once, from half of the newest sigma and initial values.
+    """Training of all tasks at once, from half of the newest sigma and initial values; in as many epochs as a task's.
 
     `SHRUNK` says what either alone came to. Source of the remedy: Ash and Adams, On warm-starting neural network
     training (2020).
     """
     initial = network.initial(tasks[0].classes, learning.seed)
     start = {name: initial[name] + SHRUNK * value for name, value in newest.items()}
-    return JointTraining(network, tasks, learning, start=start, device=device)
+    settings = replace(learning, epochs=epochs or learning.epochs)
+    return JointTraining(network, tasks, settings, start=start, device=device)
 
 
 def sigma_of(joint: JointTraining) -> dict[str, Tensor]:

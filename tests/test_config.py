@@ -44,6 +44,7 @@ def test_defaults_are_valid_and_complete():
         ({"input_shape": 3}, "input_shape is 3 but must be a list of numbers"),
         ({"input_shape": []}, r"input_shape is \(\) but must be one or more sizes"),
         ({"consolidation": {"tolerance": -1}}, "consolidation.tolerance is -1.0 but must be >= 0"),
+        ({"consolidation": {"refit_epochs": 0}}, "consolidation.refit_epochs is 0 but must be >= 1 or null"),
         ({"split": {"validation": 0.6, "test": 0.5}}, r"split.validation \+ split.test is 1.1 but must be < 1"),
         ({"resources": {"num_cpus": 0}}, "resources.num_cpus is 0.0 but must be > 0"),
     ],

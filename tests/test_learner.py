@@ -276,6 +276,18 @@ def test_sigma_is_learned_again_once_and_taus_are_clustered_from_then_on() -> No
     assert verify(learner.stream).problems == ()
 
 
+def test_sigma_is_learned_again_in_as_many_epochs_as_the_settings_say() -> None:
+    keys = dict[int | None, str]()
+    for epochs in (None, 1):
+        learner = new(epochs=3, consolidate_every=2, refit=True, refit_epochs=epochs, max_accuracy_drop=1.0)
+        for number in range(2):
+            learner.learn(f"task-{number}", samples(number))
+        newest = learner.stream.head()
+        assert newest.details["refit"]
+        keys[epochs] = newest.entries[0].theta_key
+    assert keys[None] != keys[1]
+
+
 def test_a_refit_that_costs_accuracy_is_refused_and_taus_are_clustered_instead() -> None:
     slow = {"capacity_per_task": 0.01, "mask_rate": 1.0, "private_rate": 0.01}  # a task learned again learns little
     learner = new(epochs=3, consolidate_every=3, refit=True, max_accuracy_drop=0.0, **slow)

@@ -11,7 +11,7 @@ from apd.decomposition import arrive, bare_state, compose
 from apd.joint import JointTask, JointTraining
 from apd.loop import bare_accuracy
 from apd.networks import Network
-from apd.refit import fit_again, is_ahead, merged, refit, report, sigma_of
+from apd.refit import fit_again, is_ahead, joint_training, merged, refit, report, sigma_of
 from apd.state import FIRST, Consolidation, TaskState, Tensors
 from apd.training import Fit
 
@@ -52,6 +52,16 @@ def test_sigma_is_what_joint_training_makes_of_half_the_newest(before: list[Task
     joint.run()
     assert set(found.sigma) == set(toys.network().spec(toys.CLASSES).shared) < set(joint.body)
     assert all(torch.equal(joint.body[name], value) for name, value in found.sigma.items())
+
+
+def test_sigma_is_learned_in_as_many_epochs_as_asked_for(before: list[TaskState], found: Consolidation) -> None:
+    short = refit(toys.network(), before, TASKS, LEARNING, epochs=2)
+    joint = joint_training(toys.network(), TASKS, before[-1].sigma, dataclasses.replace(LEARNING, epochs=2))
+    joint.run()
+    assert all(torch.equal(joint.body[name], value) for name, value in short.sigma.items())
+    assert not any(torch.equal(found.sigma[name], value) for name, value in short.sigma.items())
+    again = learn_again(toys.network(), TASKS[0], short.sigma)
+    assert all(torch.equal(value, bare_state(short.tasks[0])[name]) for name, value in bare_state(again).items())
 
 
 def test_every_task_is_relative_to_that_sigma_and_within_its_budget(found: Consolidation) -> None:

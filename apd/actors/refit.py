@@ -60,7 +60,8 @@ class Refitter(Consolidator):
         """Store the sigma of all tasks together; also in how many elements it differs from the newest."""
         version = self.stream.version(job.base)
         tasks, newest = [self._task(entry) for entry in version.entries], self._newest(version)
-        joint = joint_training(self.network, tasks, newest, self.stream.config.learning, device=self.device)
+        learning, epochs = self.stream.config.learning, self.stream.config.consolidation.refit_epochs
+        joint = joint_training(self.network, tasks, newest, learning, epochs=epochs, device=self.device)
         self._finish(joint, REFIT, job.base)
         sigma = sigma_of(joint)
         reference = self.stream.records.sigmas.write(sigma, {"commit": job.commit}, near=version.sigma)

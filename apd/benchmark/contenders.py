@@ -95,10 +95,11 @@ class Additive(Contender):
                 return
 
     def _outcomes(self) -> Iterator[Consolidation]:
-        tasks, settings, seed = list(self._tasks.values()), self.setting.consolidation, self.setting.learning.seed
+        of, tasks = self.setting, list(self._tasks.values())
+        settings, seed = of.consolidation, of.learning.seed
         if is_ahead(settings, self._clustering.rounds, len(tasks)):
             again = [self._data[task.name] for task in tasks]
-            yield refit(self.setting.network, tasks, again, self.setting.learning, device=self.setting.device)
+            yield refit(of.network, tasks, again, of.learning, epochs=settings.refit_epochs, device=of.device)
         for tolerance in settings.tolerances:
             yield consolidate(tasks, self._sigma, self._clustering, replace(settings, tolerance=tolerance), seed)
 

@@ -31,7 +31,10 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "consolidation": {"consolidate_every": 10, "refit": True, "max_accuracy_drop": 0.1},
     },
     "cifar100-split": {},
-    "cifar100-superclass": {"learning": {"mask_start": 0.0}},
+    "cifar100-superclass": {
+        "learning": {"mask_start": 0.0},
+        "consolidation": {"consolidate_every": 10, "refit": True, "refit_epochs": 5, "max_accuracy_drop": 0.1},
+    },
     "permuted-mnist": {"network": {"name": "mlp"}, "learning": {"epochs": 10, "mask_start": 0.0}},
     "fashion-mnist-split": {"learning": {"epochs": 10}},
     "five-datasets": {"network": {"name": "resnet18", "arguments": {"width": 20}}, "learning": {"epochs": 5}},

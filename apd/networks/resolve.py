@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from apd.config import StreamConfig, import_callable
+from apd.config import StreamConfig
 from apd.errors import ConfigError
+from apd.importing import import_callable
 from apd.networks.architectures import MLP, LeNet, ResNet18
 from apd.networks.network import Network
 from apd.state import Shape

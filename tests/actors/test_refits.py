@@ -20,7 +20,7 @@ from flows.run import run
 from tests.actors import small
 
 pytestmark = pytest.mark.usefixtures("nodes", "no_actor_left")
-REFIT = ConsolidationConfig(consolidate_every=3, refit=True, max_accuracy_drop=1.0)
+REFIT = ConsolidationConfig(consolidate_every=3, refit=True, refit_epochs=2, max_accuracy_drop=1.0)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def in_this_process(stream: Stream) -> Consolidation:
     entries = stream.head().entries
     tasks = [JointTask(entry.name, 3, small.task(number).data) for number, entry in enumerate(entries)]
     before = [stream.load_entry(entry) for entry in entries]
-    return refit(from_config(stream.config), before, tasks, stream.config.learning)
+    return refit(from_config(stream.config), before, tasks, stream.config.learning, epochs=REFIT.refit_epochs)
 
 
 def saved(stream: Stream) -> dict[str, float]:

@@ -94,6 +94,8 @@ def test_apd2_learns_sigma_again_where_that_is_wanted():
     assert refitted.tasks[0].accuracies[0] == apart.tasks[0].accuracies[0]
     assert refitted.tasks[0].accuracies[1:] != apart.tasks[0].accuracies[1:]
     assert refitted.tasks[2].accuracies != apart.tasks[2].accuracies
+    settings["consolidation"]["refit_epochs"] = 1
+    assert numbers(run("apd2@0.5", **settings)) != numbers(refitted)
     assert refitted.tasks[1].paper_capacity > apart.tasks[1].paper_capacity  # the first task has a tau as well
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from apd.config import StreamConfig, import_callable
+from apd.config import StreamConfig
 from apd.data.format import METADATA, TaskInfo
 from apd.data.packing.arrays import as_inputs
 from apd.data.packing.datasets import pack_dataset
@@ -19,6 +19,7 @@ from apd.data.packing.pictures import SUFFIXES, pack_image_folder, picture_file
 from apd.data.packing.samples import ALIASES
 from apd.data.validate import check_fits
 from apd.errors import DataError, TaskRejected
+from apd.importing import import_callable
 
 
 def pack(
