@@ -83,7 +83,7 @@ class Refitter(Consolidator):
         if before is not None:
             goes_on(training, before, base)
         for progress in training.epochs():
-            over = progress.epoch == stream.config.learning.epochs
+            over = progress.epoch == progress.epochs
             if over or time.monotonic() - saved >= stream.config.resources.save_every:
                 stream.save_attempt(attempt, training.snapshot(), base=base)
                 saved = time.monotonic()

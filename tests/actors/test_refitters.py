@@ -1,6 +1,5 @@
 """The work of learning sigma again as a plain class, in this process."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,12 +74,17 @@ def test_an_attempt_at_another_version_is_not_gone_on_with(stream: Stream) -> No
     assert same(found(stream), sigma_of(whole))
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(0.0, range(1, small.EPOCHS + 1)), (1e9, [small.EPOCHS])])
+@pytest.mark.parametrize("refit_epochs", [None, 3, small.EPOCHS + 2])
+@pytest.mark.parametrize("every", [0.0, 1e9])
 def test_trainings_are_saved_as_often_as_the_stream_wants_and_when_they_end(
-    stream: Stream, monkeypatch: pytest.MonkeyPatch, every: float, epochs: Iterable[int]
+    stream: Stream, monkeypatch: pytest.MonkeyPatch, every: float, refit_epochs: int | None
 ) -> None:
     actor, saved = Refitter(stream.url), list[tuple[str, int]]()
-    actor.stream.config = replace(stream.config, resources=replace(stream.config.resources, save_every=every))
+    actor.stream.config = replace(
+        stream.config,
+        resources=replace(stream.config.resources, save_every=every),
+        consolidation=replace(stream.config.consolidation, refit_epochs=refit_epochs),
+    )
     save = actor.stream.save_attempt
 
     def noted(name: str, snapshot: Snapshot, **extra: int) -> None:
@@ -90,6 +94,8 @@ def test_trainings_are_saved_as_often_as_the_stream_wants_and_when_they_end(
     monkeypatch.setattr(actor.stream, "save_attempt", noted)
     sigma, _ = actor.joint(job(stream))
     again = actor.learn_again(stream.head().entry("task-1"), job(stream), sigma)
-    assert saved == [(name, epoch) for name in (REFIT, learned_again("task-1")) for epoch in epochs]
+    of = ((REFIT, refit_epochs or small.EPOCHS), (learned_again("task-1"), small.EPOCHS))
+    expected = [(name, epoch) for name, last in of for epoch in range(1 if every == 0 else last, last + 1)]
+    assert saved == expected
     assert again.entry.theta_key == actor.learn_again(stream.head().entry("task-1"), job(stream), sigma).entry.theta_key
-    assert len(saved) == 2 * len(list(epochs))  # what was at its end is not trained again
+    assert len(saved) == len(expected)  # what was at its end is not trained again
