@@ -1,6 +1,6 @@
 """Labelled tasks: their format, splits and checks, and ways to make them. The format is described in `apd.data.format`.
 
-splits      samples; batches; stratified splits
+splits      samples; batches; stratified splits; several tasks as one
 format      the task folder and its metadata
 rows        its Parquet files, streamed
 validate    check a folder
@@ -24,7 +24,7 @@ from apd.data.packing import (
     pack_parquet,
     read_inputs,
 )
-from apd.data.splits import Samples, Split, TaskData
+from apd.data.splits import Samples, Split, TaskData, pool
 from apd.data.tasks import NamedTask
 from apd.data.validate import check_fits, validate_task
 from apd.data.write import write_task
@@ -46,6 +46,7 @@ __all__ = [
     "pack_image_folder",
     "pack_numpy",
     "pack_parquet",
+    "pool",
     "read_info",
     "read_inputs",
     "validate_task",

@@ -1,7 +1,7 @@
 """Labelled samples, in which order they are trained on, and how one file becomes three splits."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -97,12 +97,62 @@ class Split(Samples):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Pool(Samples):
+    """Samples of several tasks, one task after another; no input is copied."""
+
+    parts: tuple[Samples, ...]
+    labels: Tensor
+    """Numbered through: the classes of a task follow those of the one before it."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of one input."""
+        return self.parts[0].row_bytes
+
+    def pick(self, rows: Tensor) -> Tensor:
+        """These rows, of each part its own."""
+        first, places, picked = 0, [rows[:0]], [self.parts[0].pick(rows[:0])]
+        for part in self.parts:
+            (mine,) = ((rows >= first) & (rows < first + len(part))).nonzero(as_tuple=True)
+            if len(mine):
+                places.append(mine)
+                picked.append(part.pick(rows[mine] - first))
+            first += len(part)
+        inputs = torch.cat(picked)
+        return torch.empty_like(inputs).index_copy_(0, torch.cat(places), inputs)
+
+    def take(self, rows: Tensor) -> Split:
+        """A copy of these samples, in memory."""
+        rows = rows.to(self.labels.device)
+        return Split(self.pick(rows), self.labels[rows])
+
+    def to(self, device: str | torch.device) -> "Pool":
+        """The same samples for work on another device."""
+        return Pool(tuple(part.to(device) for part in self.parts), self.labels.to(device))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TaskData:
     """One task's samples: to train on, to choose by, to report on."""
 
     train: Samples
     validation: Samples
     test: Samples
+
+
+def pool(tasks: Sequence[TaskData], classes: Sequence[int]) -> TaskData:
+    """Several tasks, one or more, as one with all of their classes. classes: how many each of them has."""
+    firsts = [sum(classes[:number]) for number in range(len(tasks))]
+
+    def pooled(parts: Sequence[Samples]) -> Pool:
+        labels = [part.labels + first for part, first in zip(parts, firsts, strict=True)]
+        return Pool(tuple(parts), torch.cat(labels))
+
+    return TaskData(
+        pooled([task.train for task in tasks]),
+        pooled([task.validation for task in tasks]),
+        pooled([task.test for task in tasks]),
+    )
 
 
 def permutation(size: int, *key: int) -> Tensor:

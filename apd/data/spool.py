@@ -51,7 +51,7 @@ class Rows:
     def read(self, rows: Tensor) -> Tensor:
         """The inputs at these indices, (n,) int64: (n, *shape), in memory."""
         found = np.empty((len(rows), *self.shape), self.dtype)
-        places = found.reshape(len(rows), -1).view(np.uint8)
+        places = found.view(np.uint8).reshape(len(rows), self.row_bytes)
         for place, row in zip(places, rows.tolist(), strict=True):
             count = os.preadv(self._file, [place.data], row * self.row_bytes)
             if count != self.row_bytes:

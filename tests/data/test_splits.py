@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apd.config import SplitConfig
-from apd.data.splits import Split, permutation, split, split_rows
+from apd.data.splits import Split, TaskData, permutation, pool, split, split_rows
+from apd.data.spool import spool
 from apd.errors import DataError
 
 labels_of_some_classes = st.lists(st.integers(0, 4), min_size=1, max_size=80).map(torch.tensor)
@@ -80,6 +81,25 @@ def test_chunks_keep_the_order():
     chunks = list(numbered(10).chunks(4))
     assert [len(labels) for _, labels in chunks] == [4, 4, 2]
     assert torch.cat([inputs for inputs, _ in chunks]).flatten().tolist() == list(range(10))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.data())
+def test_pooled_tasks_are_their_samples_one_after_another_with_classes_of_their_own(sizes, data):
+    inputs, classes, first = torch.arange(sum(sizes), dtype=torch.float32)[:, None], [2, 5, 3, 2][: len(sizes)], 0
+    parts, labels = [], []
+    for number, (size, count) in enumerate(zip(sizes, classes, strict=True)):
+        part = Split(inputs[first : first + size], torch.arange(size) % count)
+        labels.append(part.labels + sum(classes[:number]))
+        on_disk = spool([(part.inputs.numpy(), part.labels.numpy())], size, (1,), "float32")
+        parts.append(on_disk if data.draw(st.booleans()) else part)
+        first += size
+    pooled = pool([TaskData(part, part, part) for part in parts], classes)
+    for split_of_all in (pooled.train, pooled.validation.to("cpu"), pooled.test.take(torch.arange(first))):
+        assert len(split_of_all) == first
+        assert split_of_all.row_bytes == 4
+        assert torch.equal(split_of_all.labels, torch.cat(labels))
+        rows = torch.tensor(data.draw(st.lists(st.integers(0, first - 1), max_size=12)), dtype=torch.int64)
+        assert torch.equal(split_of_all.pick(rows), inputs[rows])
 
 
 def test_wrong_samples_are_refused():
