@@ -16,6 +16,7 @@ from dataclasses import fields, replace
 from torch import Tensor
 
 from apd.config import ConsolidationConfig, LearningConfig
+from apd.data import pool
 from apd.decomposition import compose
 from apd.joint import JointTask, JointTraining
 from apd.networks import Network
@@ -70,17 +71,22 @@ def joint_training(
     epochs: int | None = None,
     device: str = "cpu",
 ) -> JointTraining:
-    """Training of all tasks at once, from half of the newest sigma and initial values; in as many epochs as a task's.
+    """Training of one classifier of all tasks' classes, from half of the newest sigma and initial values.
 
-    `SHRUNK` says what either alone came to. Source of the remedy: Ash and Adams, On warm-starting neural network
-    training (2020). Fewer epochs are better where tasks have data enough that more teach it their samples by heart.
-    CIFAR-100 Superclass, ten tasks, validation accuracy of six others that start at 0.95 of the outcome: 63.4 % after
-    four epochs, 64.4 after seven, 60.8 after twenty, when it knew all samples; 62.8 % on the first task's sigma.
+    epochs: over all of the tasks' data; None: as many as over one task's. `SHRUNK` says what either start alone came
+    to. Source of the remedy: Ash and Adams, On warm-starting neural network training (2020). Fewer epochs are better
+    where tasks have data enough that more teach it their samples by heart.
+
+    To tell the classes of one task from those of another takes more than to tell them from each other, and what was
+    learned for it is of use to tasks that come later. CIFAR-100 Superclass, ten tasks, five epochs, validation accuracy
+    of six and eight others in two orders: 66.9 and 67.6 %, where a head for each task had 64.6 and 66.8.
     """
-    initial = network.initial(tasks[0].classes, learning.seed)
+    classes = [task.classes for task in tasks]
+    together = JointTask("together", sum(classes), pool([task.data for task in tasks], classes))
+    initial = network.initial(together.classes, learning.seed)
     start = {name: initial[name] + SHRUNK * value for name, value in newest.items()}
     settings = replace(learning, epochs=epochs or learning.epochs)
-    return JointTraining(network, tasks, settings, start=start, device=device)
+    return JointTraining(network, [together], settings, start=start, device=device)
 
 
 def sigma_of(joint: JointTraining) -> dict[str, Tensor]:

@@ -45,10 +45,23 @@ def learn_again(network: Network, task: JointTask, sigma: Tensors, learning: Lea
     return fit.result().task
 
 
-def test_sigma_is_what_joint_training_makes_of_half_the_newest(before: list[TaskState], found: Consolidation) -> None:
+def one_task_of_all() -> JointTask:
+    """Each of the tasks' classes is one of its own."""
+
+    def all_of(part: str) -> Split:
+        splits = [getattr(task.data, part) for task in TASKS]
+        labels = [split.labels + toys.CLASSES * number for number, split in enumerate(splits)]
+        return Split(torch.cat([split.inputs for split in splits]), torch.cat(labels))
+
+    return JointTask("all", len(TASKS) * toys.CLASSES, TaskData(all_of("train"), all_of("validation"), all_of("test")))
+
+
+def test_sigma_is_what_telling_all_classes_apart_makes_of_half_the_newest(
+    before: list[TaskState], found: Consolidation
+) -> None:
     initial = toys.network().initial(toys.CLASSES, LEARNING.seed)
     start = {name: initial[name] + value / 2 for name, value in before[-1].sigma.items()}
-    joint = JointTraining(toys.network(), TASKS, LEARNING, start=start)
+    joint = JointTraining(toys.network(), [one_task_of_all()], LEARNING, start=start)
     joint.run()
     assert set(found.sigma) == set(toys.network().spec(toys.CLASSES).shared) < set(joint.body)
     assert all(torch.equal(joint.body[name], value) for name, value in found.sigma.items())
@@ -135,7 +148,7 @@ def test_later_tasks_learn_more_from_a_sigma_of_several_tasks() -> None:
     tasks = [JointTask(f"t{seed}", toys.CLASSES, related(seed)) for seed in range(1, 7)]
     alone = Fit(network, "t1", toys.CLASSES, tasks[0].data, FIRST, learning)
     list(alone.epochs())
-    joint = JointTraining(network, tasks, learning)
+    joint = joint_training(network, tasks, alone.result().task.sigma, learning)
     joint.run()
     sigmas = {"first": alone.result().task.sigma, "all": sigma_of(joint)}
     later = [JointTask(f"l{seed}", toys.CLASSES, related(seed)) for seed in range(11, 19)]
