@@ -88,7 +88,7 @@ class LearningConfig:
 
     mask_start: float = 3.0
     """Initial mask logit v of a task that finds a sigma: it begins at sigmoid(3) = 0.95 of it. 0, at half, is better
-    where tasks have data enough to learn more of their own; figures in `apd.training`."""
+    where tasks have data enough to learn more of their own, or a refit made sigma; figures in `apd.training`."""
 
     precision: Precision = "float32"
     """bfloat16: the network computes its training steps, and the accuracy after every epoch, in half precision where

@@ -73,7 +73,7 @@ class Result:
     classes: tuple[str, ...]
     """Names, in the order of `predict_proba`'s columns."""
     validation_accuracy: float
-    """In [0, 1], of the epoch that was kept."""
+    """In [0, 1]."""
     test_accuracy: float
     """In [0, 1]."""
     capacity: float

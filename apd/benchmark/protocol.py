@@ -27,13 +27,14 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     },
     "omniglot-rotation": {
         "network": {"name": "lenet", "arguments": {"widths": [64, 128, 2500, 1500]}},
+        "learning": {"mask_start": 0.0},
         # a drop of 0.1 is nine of the 96 pictures to validate on; of ten tasks one may lose four by chance
         "consolidation": {"consolidate_every": 10, "refit": True, "max_accuracy_drop": 0.1},
     },
     "cifar100-split": {},
     "cifar100-superclass": {
         "learning": {"mask_start": 0.0},
-        "consolidation": {"consolidate_every": 10, "refit": True, "refit_epochs": 5, "max_accuracy_drop": 0.1},
+        "consolidation": {"consolidate_every": 10, "refit": True, "refit_epochs": 8, "max_accuracy_drop": 0.1},
     },
     "permuted-mnist": {"network": {"name": "mlp"}, "learning": {"epochs": 10, "mask_start": 0.0}},
     "fashion-mnist-split": {"learning": {"epochs": 10}},
