@@ -1,6 +1,7 @@
 """Places that cannot do what they are asked: full, read-only, out of reach, or not what they seem."""
 
 import os
+import re
 import signal
 import time
 import warnings
@@ -113,7 +114,8 @@ def test_a_session_token_that_expires_in_the_middle_of_a_stream(ceph: CephServer
         seconds *= 2
         opened = Stream.open(stream.url, storage_options=session(ceph, seconds))
         acknowledged, error = learn_until_it_fails(opened)
-    assert "answered 403 AccessDenied; check the AWS credentials" in error
+    # a HEAD request, which may be the first to fail, is answered without the error's code
+    assert re.search(r"(answered 403 AccessDenied|Forbidden); check the AWS credentials", error)
     assert "a session token may have expired" in error
     renewed = Stream.open(stream.url, storage_options=session(ceph, seconds=900))
     assert renewed.head().number in (acknowledged, acknowledged + 1)
