@@ -75,12 +75,13 @@ def joint_training(
 
     epochs: over all of the tasks' data; None: as many as over one task's. `SHRUNK` says what either start alone came
     to. Source of the remedy: Ash and Adams, On warm-starting neural network training (2020). Fewer epochs are better
-    where tasks have data enough that more teach it their samples by heart.
+    where tasks have data enough that more teach it their samples by heart: on CIFAR-100 Superclass, with a head for
+    each task, later ones had 64.4 % on the outcome of seven epochs and 60.8 on that of twenty, which knew all samples.
 
     To tell the classes of one task from those of another as well takes more than a head for each task would, and what
     is learned for it is of use to tasks that come later. Validation accuracy of tasks learned on top of ten: CIFAR-100
     Superclass, two orders, 66.9 and 67.6 % after five epochs, 66.7 and 68.5 after eight, 64.6 and 66.8 with a head for
-    each; Omniglot-rotation, three orders, 75.5, 75.7 and 88.4 %, with heads 75.9, 75.7 and 86.6.
+    each after four and five; Omniglot-rotation, three orders, 75.5, 75.7 and 88.4 %, with heads 75.9, 75.7 and 86.6.
     """
     classes = [task.classes for task in tasks]
     together = JointTask("together", sum(classes), pool([task.data for task in tasks], classes))
