@@ -20,7 +20,7 @@ COLOURS = (svg.BLUE, svg.VERMILION, svg.GREEN, svg.ORANGE, "#cc79a7", "#56b4e9",
 MARKERS = "os^Dvph"
 
 PANELS = 3
-"""Panels beside each other."""
+"""At most so many panels beside each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,12 @@ def _capacity_ticks(capacities: Sequence[float]) -> list[float]:
 
 def accuracy_over_orders(series: Sequence[Series], kind: Kind) -> bytes:
     """One panel per method: each task's final accuracy in every order, a line from the least to the largest."""
-    rows = -(-len(series) // PANELS)
+    columns = min(PANELS, len(series))
+    rows = -(-len(series) // columns)
     names = sorted({name for one in series for name in one.tasks})
     with svg.drawing():
-        figure = Figure(figsize=(2 * svg.WIDTH / 72, (60 + 150 * rows) / 72))
-        panels = figure.subplots(rows, PANELS, sharex=True, sharey=True, squeeze=False).flatten()
+        figure = Figure(figsize=(2 * svg.WIDTH / 72 * columns / PANELS, (60 + 150 * rows) / 72))
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
         for axes, one in zip(panels, series, strict=False):
             _panel(axes, one, names)
         for axes in panels[len(series) :]:

@@ -38,6 +38,14 @@ def test_one_panel_per_method():
     assert len(panels) == len(series())
 
 
+def test_two_panels_leave_no_empty_place_for_a_third():
+    widths = [
+        float(re.search(r'<svg[^>]* width="([\d.]+)pt"', accuracy_over_orders(series()[:count], "svg").decode())[1])
+        for count in (2, 3, 4)
+    ]
+    assert widths == pytest.approx([widths[2] * 2 / 3, widths[2], widths[2]])
+
+
 def test_one_curve_per_family():
     bars = re.findall(r'<g id="LineCollection_\d+">', accuracy_against_capacity(series(), "svg").decode())
     assert len(bars) == 2 * 3, "three families, on the axes and in the legend"
