@@ -3,13 +3,12 @@
 import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ray
 
 from apd.actors.resources import free, room
-from apd.actors.work import actor, result_of
+from apd.actors.work import result_of, several
 from apd.config import ResourceConfig
 
 
@@ -42,6 +41,5 @@ def crew(kind: type, url: str, resources: ResourceConfig, most: int) -> Iterator
     Errors are those of `apd.actors.work`; a member that is lost is an error of the call that it had.
     """
     size = max(1, min(most, room(resources), free(resources)))
-    with contextlib.ExitStack() as stack, ThreadPoolExecutor(size) as pool:
-        members = pool.map(lambda _: stack.enter_context(actor(kind, url, resources)), range(size))
-        yield Crew(list(members))
+    with several(kind, url, resources, size) as members:
+        yield Crew(members)

@@ -5,8 +5,10 @@ ours come back as themselves. What an actor, its process or its node died of is 
 """
 
 import contextlib
+import math
 import socket
 import threading
+import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent import futures
 from typing import Any
@@ -35,7 +37,10 @@ REASON = 500
 """Characters of Ray's reasons that are worth reading; the rest is advice and tables."""
 
 LOOK_UP = 0.5
-"""Seconds after which the main thread looks whether there was a signal."""
+"""Seconds after which who waits looks whether there was a signal, or Ray was shut down."""
+
+SETTLE = 20.0
+"""Seconds for which actors are waited for once the first of several is there; a process starts in some three."""
 
 STOPPED = "the work was stopped before it had finished"
 
@@ -57,22 +62,61 @@ def actor(kind: type, url: str, resources: ResourceConfig) -> Iterator[Any]:
 
     Raises NoNode when no node is large enough, ClusterError without a connection or when its node runs other versions.
     """
+    with several(kind, url, resources, 1) as (handle,):
+        yield handle
+
+
+@contextlib.contextmanager
+def several(kind: type, url: str, resources: ResourceConfig, most: int) -> Iterator[list[Any]]:
+    """As `actor`, `most` of them at most: those that are there SETTLE seconds after the first of them.
+
+    Two programs that ask for the same free room at the same time each get a part of it. Neither waits for the rest,
+    which would be for ever.
+    """
     require_connection()
     check_resources(resources)
     options = IDLE if getattr(kind, "waits", False) else actor_options(resources)
-    handle: Any = ray.remote(kind).options(**options).remote(url)
-    name = handle._actor_id.hex()
-    with _lock:
-        _alive[name] = handle
+    handles: dict[str, Any] = {}
     try:
-        result_of(handle.expect.remote(versions(), socket.gethostname()), name)
-        yield handle
+        for _ in range(most):
+            handle: Any = ray.remote(kind).options(**options).remote(url)
+            name = handle._actor_id.hex()
+            with _lock:
+                handles[name] = _alive[name] = handle
+        _keep_who_came(handles)
+        yield list(handles.values())
     except (SystemExit, *LOST):  # Ray's words for a connection that is closed under those who wait
-        if not _stopped(name):
+        if not any(map(_stopped, handles)):
             raise
         raise ClusterError(STOPPED) from None
     finally:
-        _release(name)
+        for name in handles:
+            _release(name)
+
+
+def _keep_who_came(handles: dict[str, Any]) -> None:
+    """Wait for the first actor, and a while for the others; whoever is not there by then is removed and killed."""
+    greetings = {handle.expect.remote(versions(), socket.gethostname()): name for name, handle in handles.items()}
+    came = _answered(list(greetings))
+    for reference, name in greetings.items():
+        if reference in came:
+            result_of(reference, name)
+        else:
+            _release(name)
+            del handles[name]
+
+
+def _answered(references: list[Any]) -> set[Any]:
+    """Those with an answer, or an error, SETTLE seconds after the first; see `_wait` for the two ways to wait."""
+    if threading.current_thread() is not threading.main_thread():
+        _ready(references)
+        return set(_ready(references, len(references), SETTLE))
+    waited = {reference.future(): reference for reference in references}
+    first_done(waited)
+    until = time.monotonic() + SETTLE
+    while futures.wait(waited, LOOK_UP).not_done and time.monotonic() < until:
+        pass
+    return {reference for future, reference in waited.items() if future.done()}
 
 
 def _release(name: str) -> None:
@@ -92,14 +136,23 @@ def events(kind: type, method: str, url: str, *arguments: Any, resources: Resour
     """Run a generator method on an actor of its own; yield what it yields. Close the iterator to end the actor."""
     with actor(kind, url, resources) as handle:
         name = handle._actor_id.hex()
-        for reference in getattr(handle, method).options(num_returns="streaming").remote(*arguments):
+        results = getattr(handle, method).options(num_returns="streaming").remote(*arguments)
+        while True:
+            _ready([results])
+            try:
+                reference = next(results)
+            except StopIteration:
+                return
             yield result_of(reference, name)
 
 
 @contextlib.contextmanager
 def companion(kind: type, method: str, url: str) -> Iterator[Callable[[str], None]]:
-    """One actor beside the main work: what is handed to it is done in order, and is finished when the block ends."""
-    with actor(kind, url, ResourceConfig()) as handle:
+    """One actor beside the main work: what is handed to it is done in order, and is finished when the block ends.
+
+    It asks for next to nothing: where Ray counts a single CPU, the main work would wait for that for ever.
+    """
+    with actor(kind, url, ResourceConfig(num_cpus=0.01)) as handle:
         pending: list[Any] = []
         yield lambda task: pending.append(getattr(handle, method).remote(task))
         for reference in pending:
@@ -136,7 +189,17 @@ def _wait(reference: Any) -> Any:
         future = reference.future()
         first_done([future])
         return future.result()
+    _ready([reference])
     return ray.get(reference)
+
+
+def _ready(references: list[Any], number: int = 1, seconds: float = math.inf) -> list[Any]:
+    """`ray.wait`, which once in a while does not hear that Ray was shut down, and so is asked again and again."""
+    until = time.monotonic() + seconds
+    while True:
+        ready, _ = ray.wait(references, num_returns=number, timeout=LOOK_UP)
+        if len(ready) >= number or time.monotonic() >= until:
+            return ready
 
 
 def first_done(waited: Collection["futures.Future[Any]"]) -> set["futures.Future[Any]"]:

@@ -7,7 +7,7 @@ import pytest
 import ray
 import torch
 
-from apd.actors import Evaluator, crew, propose
+from apd.actors import Evaluator, crew, propose, work
 from apd.config import ConsolidationConfig, ResourceConfig
 from apd.consolidation import consolidate
 from apd.decomposition import bare_state
@@ -15,7 +15,7 @@ from apd.errors import TaskRejected, WorkerLost
 from apd.store import Proposal, Stream
 from flows.evaluate import evaluate
 from tests.actors import small
-from tests.actors.conftest import Nodes, begun, wait_until
+from tests.actors.conftest import Nodes, alive, begun, wait_until
 from tests.actors.troubled import Troubled
 
 pytestmark = pytest.mark.usefixtures("nodes", "no_actor_left")
@@ -78,8 +78,8 @@ def test_a_consolidation_by_several_actors_has_the_bits_of_one_in_one_process(le
 def test_evaluation_is_dealt_out_and_measures_what_one_process_does(learned: Stream) -> None:
     entries, before = learned.head().entries, begun()
     expected = [Evaluator(learned.url).evaluate(entry) for entry in entries]
-    with crew(Evaluator, learned.url, PLAIN, most=2) as work:
-        assert list(work.each("evaluate", entries)) == expected
+    with crew(Evaluator, learned.url, PLAIN, most=2) as team:
+        assert list(team.each("evaluate", entries)) == expected
     assert begun() - before == 2
 
 
@@ -96,9 +96,9 @@ def test_what_has_not_changed_is_not_evaluated_again_and_starts_no_actor(learned
 @pytest.mark.usefixtures("all_free")
 def test_half_a_gpu_each_makes_two_actors_on_the_node_that_has_one() -> None:
     wanted = ResourceConfig(num_cpus=0.5, num_gpus=0.5)
-    with crew(Troubled, "anywhere", wanted, most=5) as work:
-        places = list(work.each("place", range(4)))
-        assert all(work.each("has_gpu", range(2)))
+    with crew(Troubled, "anywhere", wanted, most=5) as team:
+        places = list(team.each("place", range(4)))
+        assert all(team.each("has_gpu", range(2)))
     assert len(set(places)) == 2
     assert len({node for node, _ in places}) == 1
 
@@ -106,8 +106,8 @@ def test_half_a_gpu_each_makes_two_actors_on_the_node_that_has_one() -> None:
 @pytest.mark.usefixtures("all_free")
 def test_memory_decides_how_many_actors_a_node_holds() -> None:
     """Every node of these tests has 1 GiB to give."""
-    with crew(Troubled, "anywhere", ResourceConfig(num_cpus=0.1, memory=600 * 2**20), most=5) as work:
-        places = list(work.each("place", range(4)))
+    with crew(Troubled, "anywhere", ResourceConfig(num_cpus=0.1, memory=600 * 2**20), most=5) as team:
+        places = list(team.each("place", range(4)))
     assert len({node for node, _ in places}) == len(set(places)) == 2
 
 
@@ -121,10 +121,20 @@ def test_a_busy_cluster_has_fewer_actors_in_a_crew() -> None:
             assert len(set(others.each("place", range(3)))) == 1
 
 
+@pytest.mark.usefixtures("all_free")
+def test_actors_that_others_took_the_room_of_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two crews that begin together would each hold what the other waits for."""
+    monkeypatch.setattr(work, "SETTLE", 1.0)
+    whole = ResourceConfig(num_cpus=1)
+    with work.several(Troubled, "anywhere", whole, 1), work.several(Troubled, "anywhere", whole, 3) as those:
+        assert len(those) == 2
+        wait_until(lambda: len(alive()) == 3)
+
+
 def test_a_member_that_dies_is_lost_and_an_error_of_ours_comes_as_itself(tmp_path: Path) -> None:
-    with crew(Troubled, str(tmp_path / "notes"), PLAIN, most=2) as work:
-        work.one("note", "good")
+    with crew(Troubled, str(tmp_path / "notes"), PLAIN, most=2) as team:
+        team.one("note", "good")
         with pytest.raises(TaskRejected, match="bad: no good"):
-            list(work.each("note", ["good", "bad", "good"]))
+            list(team.each("note", ["good", "bad", "good"]))
         with pytest.raises(WorkerLost, match="lost before its work was finished"):
-            work.one("end", 0)
+            team.one("end", 0)

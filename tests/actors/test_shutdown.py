@@ -26,9 +26,16 @@ def several():
     for _ in events(Troubled, "stay", "anywhere", resources=ResourceConfig()):
         begun.set()
 
+def room():
+    everything = ResourceConfig(num_cpus=ray.cluster_resources()["CPU"])
+    with crew(Troubled, "anywhere", everything, most=1):
+        begun.set()
+        with crew(Troubled, "anywhere", everything, most=1):
+            print("there was room")
+
 def wait():
     try:
-        {"one": one, "several": several}[sys.argv[1]]()
+        {"one": one, "several": several, "room": room}[sys.argv[1]]()
     except ApdError as error:
         print(type(error).__name__, error, flush=True)
 
@@ -45,10 +52,10 @@ os._exit(0)
 """
 
 
-@pytest.mark.parametrize("results", ["one", "several"])
-def test_a_thread_that_waits_for_an_actor_hears_of_the_end_of_ray(results: str) -> None:
+@pytest.mark.parametrize("waits_for", ["one", "several", "room"])
+def test_a_thread_that_waits_for_an_actor_hears_of_the_end_of_ray(waits_for: str) -> None:
     """Nor does it start another Ray, as Ray does by itself for whoever calls it without a connection."""
-    command = [sys.executable, "-c", WAITING, results]
+    command = [sys.executable, "-c", WAITING, waits_for]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     expected = ["ClusterError the work was stopped before it had finished", "ended", "no Ray"]
     assert ended.stdout.splitlines() == expected, ended.stdout + ended.stderr

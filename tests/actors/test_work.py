@@ -5,11 +5,13 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 
 from apd.actors import Trainer, companion, crew, events, first_done
@@ -64,17 +66,30 @@ def end_now(*_: object) -> None:
     raise Ended
 
 
-def test_a_signal_ends_the_wait_for_an_actor() -> None:
-    """In the main thread, where flows wait when they are cancelled."""
+@pytest.fixture
+def signalled() -> Iterator[threading.Timer]:
+    """A signal that comes two seconds after this is started."""
     before = signal.signal(signal.SIGUSR1, end_now)
-    sender = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR1))
-    try:
-        with crew(Troubled, "anywhere", PLAIN, most=1) as work:
-            sender.start()
-            with pytest.raises(Ended):
-                work.one("end", 60.0)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    yield threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGUSR1))
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_ends_the_wait_for_an_actor(signalled: threading.Timer) -> None:
+    """In the main thread, where flows wait when they are cancelled."""
+    with crew(Troubled, "anywhere", PLAIN, most=1) as work:
+        signalled.start()
+        with pytest.raises(Ended):
+            work.one("end", 60.0)
+
+
+def test_a_signal_ends_the_wait_for_room(signalled: threading.Timer, nodes: Nodes) -> None:
+    nodes.add(narrow=1)
+    wanted = ResourceConfig(custom={"narrow": 1})
+    with crew(Troubled, "anywhere", wanted, most=1):
+        signalled.start()
+        with pytest.raises(Ended), crew(Troubled, "anywhere", wanted, most=1):
+            pytest.fail("there was no room")
+        wait_until(lambda: len(alive()) == 1)
 
 
 def test_an_actor_that_no_node_has_room_for_is_refused() -> None:
@@ -119,6 +134,18 @@ def test_a_companion_works_in_order_and_has_finished_when_the_block_ends(tmp_pat
         for name in "abc":
             note(name)
     assert (tmp_path / "notes").read_text() == "a\nb\nc\n"
+
+
+def test_a_companion_takes_no_cpu_from_the_main_work(nodes: Nodes, tmp_path: Path) -> None:
+    """On a cluster of one CPU the main work would wait for it for ever."""
+    asked = ResourceConfig(num_cpus=1, custom={"alone": 1})
+    nodes.add(alone=1)
+    with companion(Troubled, "note", str(tmp_path / "notes")) as note:
+        note("a")
+        held = ray.cluster_resources()["CPU"] - ray.available_resources()["CPU"]
+        assert 0 < held < 0.1
+        with crew(Troubled, "anywhere", asked, most=1) as work:
+            assert not any(work.each("has_gpu", [0]))
 
 
 def test_what_a_companion_could_not_do_is_an_error_at_the_end(tmp_path: Path) -> None:
