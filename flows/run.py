@@ -31,8 +31,9 @@ def run(
 ) -> list[str]:
     """Ingest what lies in the inbox, learn what waits, consolidate when it is due, write the report.
 
-    A task that cannot be learned does not hold up the others; it stays waiting, and the flow fails at its end. Nor does
-    a consolidation that fails. A task below what the stream demands is kept aside, and the flow ends as Refused.
+    Then the same with what has arrived meanwhile, until nothing has. A task that cannot be learned does not hold up the
+    others; it stays waiting, and the flow fails at its end. Nor does a consolidation that fails. A task below what the
+    stream demands is kept aside, and the flow ends as Refused.
 
     Args:
         stream: URL of the stream, a folder or s3://bucket/prefix.
@@ -51,11 +52,14 @@ def run(
     waiting = ingest(stream)
     if not waiting and not overview.consolidation_waits(Stream.open(stream)):
         return []
+    outcome = Outcome()
     with cluster(stream):
         steps.check_cluster(stream, workers)
-        outcome = learn_all(stream, trainings(stream, waiting, max_parallel, workers), publish)
-    if (outcome.learned or outcome.refused) and publish:
-        report(stream)
+        while True:
+            learn_all(stream, trainings(stream, waiting, max_parallel, workers), publish, outcome)
+            waiting = arrived_meanwhile(stream, outcome)
+            if not waiting:
+                break
     if outcome.complaints:
         raise ApdError("; ".join(outcome.complaints))
     return gates.refused(outcome.refused, outcome.learned) if outcome.refused else outcome.learned
@@ -65,53 +69,85 @@ def run(
 class Outcome:
     """What became of the tasks that waited."""
 
+    tried: set[str] = field(default_factory=set)
+    """Names of those that were trained, whatever came of it."""
     learned: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     """Why, of tasks below what the stream demands."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why, by task."""
+    not_measured: dict[str, str] = field(default_factory=dict)
+    """Why, by task that was learned."""
     not_consolidated: str | None = None
     """Why, where it was due and failed."""
 
     @property
+    def news(self) -> int:
+        """How many tasks a report should tell of."""
+        return len(self.learned) + len(self.refused)
+
+    @property
     def complaints(self) -> list[str]:
         """What the run could not do."""
-        failed = "; ".join(f"{task} ({why})" for task, why in self.failed.items())
         found = (
-            ("not learned, still waiting", failed),
+            ("not learned, still waiting", _listed(self.failed)),
+            ("learned, but not measured", _listed(self.not_measured)),
             ("not consolidated, later tasks are learned all the same", self.not_consolidated),
         )
         return [f"{what}: {why}" for what, why in found if why]
 
 
-def learn_all(stream: str, started: Iterator[tuple[str, Training]], publish: bool) -> Outcome:
-    """Learn the tasks of `trainings`, one commit after another."""
-    outcome = Outcome()
+def _listed(reasons: dict[str, str]) -> str:
+    return "; ".join(f"{task} ({why})" for task, why in reasons.items())
+
+
+def arrived_meanwhile(stream: str, outcome: Outcome) -> list[str]:
+    """Names of the tasks that wait and were not tried; an announcement that found this run at work relies on it."""
+    opened = Stream.open(stream)
+    if opened.inbox.complete() or set(overview.learnable(opened)) - outcome.tried:
+        return [task for task in ingest(stream) if task not in outcome.tried]
+    return []
+
+
+def learn_all(stream: str, started: Iterator[tuple[str, Training]], publish: bool, outcome: Outcome) -> None:
+    """Learn the tasks of `trainings`, one commit after another, and report."""
+    before = outcome.news
     consolidate_if_due(stream, publish, outcome)  # where an interrupted run left off
     for task, training in started:
+        outcome.tried.add(task)
         try:
-            learned = _take_in(stream, result_of(training), outcome)
+            version = _take_in(stream, result_of(training), outcome)
         except ApdError as error:
             outcome.failed[task] = give_up(stream, task, error)
             continue
-        if learned:
+        if version is not None:
+            _measure(stream, task, version, outcome)
             consolidate_if_due(stream, publish, outcome)
-    return outcome
+    if publish and outcome.news > before:
+        report(stream)
 
 
-def _take_in(stream: str, candidate: Candidate | None, outcome: Outcome) -> bool:
-    """Make a trained task part of the model unless it is refused; False when there is no new version."""
+def _take_in(stream: str, candidate: Candidate | None, outcome: Outcome) -> int | None:
+    """Make a trained task part of the model unless it is refused; None when there is no new version."""
     if candidate is None:
-        return False
+        return None
     reasons = gates.check_task(stream, candidate)
     if reasons:
         outcome.refused += reasons
-        return False
+        return None
     version = steps.commit(stream, candidate)
     outcome.learned.append(candidate.task)
-    steps.evaluate(stream, version, again=False, task=candidate.task)
-    steps.show_version(stream, version)
-    return True
+    return version
+
+
+def _measure(stream: str, task: str, version: int, outcome: Outcome) -> None:
+    """What another version was re-based on may have to be measured; the task is learned all the same if that fails."""
+    try:
+        steps.evaluate(stream, version, again=False, task=task)
+        steps.show_version(stream, version)
+    except ApdError as error:
+        get_run_logger().error("%s is learned as version %d, but was not measured: %s", task, version, error)
+        outcome.not_measured[task] = _in_a_line(error)
 
 
 def result_of(training: Training) -> Candidate | None:
@@ -132,10 +168,14 @@ def give_up(stream: str, task: str, error: ApdError) -> str:
 
 def _noted(stream: str, name: str, error: object) -> str:
     """The error in one line; counted unless it came from outside."""
-    reason = (str(error).strip() or repr(error)).splitlines()[-1]
+    reason = _in_a_line(error)
     if not isinstance(error, steps.OUTSIDE):
         steps.note_failure(stream, name, reason)
     return reason
+
+
+def _in_a_line(error: object) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[-1]
 
 
 def trainings(
@@ -176,7 +216,7 @@ def consolidate_if_due(stream: str, publish: bool, outcome: Outcome) -> None:
     """
     if outcome.not_consolidated or not overview.consolidation_waits(Stream.open(stream)):
         return
-    state = consolidate(stream, publish=publish, return_state=True)
+    state = consolidate(stream, only_if_due=True, publish=publish, return_state=True)
     if not state.is_completed():
         error = state.result(raise_on_failure=False)
         get_run_logger().error("not consolidated: %s", error)

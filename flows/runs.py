@@ -40,7 +40,7 @@ def at_work(stream: str) -> str | None:
         same = [run for run in running if run.parameters.get("stream") == stream]
         [own] = [run for run in same if run.id == _own_id()]
         older = [run.name for run in same if _age(run) < _age(own) and alive(client, run)]
-    return f"{older[0]} is at work on this stream; it finds what has arrived" if older else None
+    return f"{older[0]} is at work on this stream; it looks for what has arrived before it ends" if older else None
 
 
 def skipped(why: str) -> Any:
