@@ -28,28 +28,32 @@ class Growth:
     """Refused ones too."""
 
 
-GROWING = ("learn", "consolidate", "prune", "forget")
+GROWING = ("learn", "consolidate", "prune", "forget", "rollback")
 """Kinds of versions that change what a task is or which tasks there are."""
 
 
 def build_report(stream: Stream, version: Version) -> Report:
-    """Everything about a version: accuracies from what was measured, sizes from what is stored. Empty without tasks."""
-    network = from_config(stream.config)
+    """Everything about a version: accuracies from what was measured, sizes from what is stored. Empty without tasks.
+
+    Of tasks that were forgotten since nothing can be told.
+    """
+    network, gone = from_config(stream.config), stream.forgotten_since(version)
     history = _history(stream, version)
-    states = [stream.load_task(version, entry.name) for entry in version.entries]
+    entries = [entry for entry in version.entries if entry.name not in gone]
+    states = [stream.load_task(version, entry.name) for entry in entries]
     return Report(
         stream=stream.name,
         version=version.number,
         created=version.created,
         network=stream.config.network.name,
         parameters=network.spec(2).size,
-        network_bytes=_network_bytes(network, version.entries),
-        tasks=_task_rows(stream, version.entries, network.spec(2).size),
-        accuracy=_accuracy_rows(stream, version.entries, history),
+        network_bytes=_network_bytes(network, entries),
+        tasks=_task_rows(stream, entries, network.spec(2).size),
+        accuracy=_accuracy_rows(stream, entries, history),
         capacity=_capacity(stream, history, network),
         layers=_layers(stream, list(network.spec(2).shared), states, history),
         consolidations=_consolidations(stream, history),
-        fine_tuning=_fine_tuning(stream, version.entries),
+        fine_tuning=_fine_tuning(stream, entries),
         similarity=_similarity(states),
         settings=_settings(stream),
     )
@@ -62,9 +66,16 @@ def growth(stream: Stream, version: Version) -> Growth:
 
 
 def _history(stream: Stream, version: Version) -> list[Version]:
-    """The versions up to this one that changed what the tasks are, the oldest first."""
-    past = (past for past in stream.log(newest_first=False) if past.number <= version.number)
-    return [one for one in past if one.entries and one.kind in GROWING]
+    """The versions that this one grew from and that changed what the tasks are, the oldest first, it included.
+
+    What a rollback went back from is no part of it.
+    """
+    numbered, path = {past.number: past for past in stream.log()}, list[Version]()
+    number: int | None = version.number
+    while number is not None:
+        path.append(numbered[number])
+        number = path[-1].grew_from
+    return [past for past in reversed(path) if past.entries and past.kind in GROWING]
 
 
 def _network_bytes(network: Network, entries: Sequence[TaskEntry]) -> int:
@@ -177,10 +188,10 @@ def _clusters(states: Sequence[TaskState], name: str, moved: Mapping[str, float]
 
 def _consolidations(stream: Stream, history: Sequence[Version]) -> tuple[ConsolidationRow, ...]:
     """Those that were committed and those that were refused, by version; a refused one is before what came after it."""
-    made = [past for past in history if past.kind == "consolidate"]
+    made, bases = [past for past in history if past.kind == "consolidate"], {past.number for past in history}
     rows = [_consolidation(past.number, len(past.entries), past.details, _largest_drop(stream, past)) for past in made]
     for one in stream.refusals.consolidations():
-        if history and one.base <= history[-1].number:
+        if one.base in bases:
             drop = max(before - after for before, after in one.accuracies.values())
             rows.append(_consolidation(one.base, len(one.accuracies), one.details, drop, accepted=False))
     return tuple(sorted(rows, key=lambda row: (row.version, row.accepted, not row.refit, -row.tolerance)))

@@ -122,6 +122,11 @@ class Version:
     sealed: Sealed | None = None
     """Where its oldest entries are stored."""
 
+    @property
+    def grew_from(self) -> int | None:
+        """Number of the version whose tasks these are, changed: after a rollback the one that it went back to."""
+        return self.details["version"] if self.kind == "rollback" else self.parent
+
     def has(self, task: str) -> bool:
         """Whether the version has a task of that name."""
         return any(entry.name == task for entry in self.entries)

@@ -1,12 +1,14 @@
 """The report's content is what the store holds."""
 
+import dataclasses
+
 import pytest
 
 from apd.learner import Learner
 from apd.overview import build_report
-from apd.report.content import Report
+from apd.report.content import AccuracyRow, Report
 from apd.report.page import html
-from apd.store.upkeep import collect
+from apd.store.upkeep import collect, rollback
 from tests.overview.small_streams import NETWORK, SHARING, learner, samples
 
 
@@ -119,3 +121,18 @@ def test_a_size_measured_before_stays_in_the_curve(made: Learner):
     made.forget("task-0")
     after = build_report(made.stream, made.stream.head()).capacity
     assert after[: len(before)] == before
+
+
+def test_after_a_rollback_the_report_is_that_of_the_version_it_went_back_to():
+    made = learner(3, **SHARING)
+    stream = made.stream
+    assert stream.head().kind == "consolidate"
+    before, back = build_report(stream, stream.version(3)), rollback(stream, 3)
+    report = build_report(stream, back)
+    assert report.accuracy == (*before.accuracy, AccuracyRow(5, "rollback", before.accuracy[-1].accuracies))
+    assert report.capacity == (*before.capacity, dataclasses.replace(before.capacity[-1], version=5, kind="rollback"))
+    assert (report.tasks, report.layers, report.consolidations) == (before.tasks, before.layers, ())
+    fewer = build_report(stream, rollback(stream, 1))
+    assert [(row.version, row.accuracies) for row in fewer.accuracy] == [
+        *((1, before.accuracy[0].accuracies[:1]), (6, before.accuracy[0].accuracies[:1]))
+    ]
