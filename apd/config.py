@@ -18,6 +18,8 @@ Variant = Literal["apd-fixed", "apd1", "apd2"]
 Centre = Literal["mean", "mid-range"]
 Dtype = Literal["uint8", "float32"]
 Precision = Literal["float32", "bfloat16"]
+SEEDS = 2**32
+"""Seeds are whole numbers below this: numpy's generators tell them apart, and torch's what is made of them."""
 
 
 def require(holds: bool, setting: str, found: object, expected: str) -> None:
@@ -101,7 +103,7 @@ class LearningConfig:
     that starting a step's kernels takes longer than running them."""
 
     seed: int = 0
-    """Seed of initial values and of the data order."""
+    """Seed of initial values, of the data order and of K-means; 0 <= seed < 2^32."""
 
     def __post_init__(self) -> None:
         budget = self.capacity_per_task
@@ -116,6 +118,7 @@ class LearningConfig:
         decay = self.learning_rate_decay
         require(0 < decay <= 1, "learning.learning_rate_decay", decay, "in (0, 1]")
         require(self.weight_decay >= 0, "learning.weight_decay", self.weight_decay, ">= 0")
+        require(0 <= self.seed < SEEDS, "learning.seed", self.seed, "in 0..4294967295")
         require(0 <= self.prune_from <= 1, "learning.prune_from", self.prune_from, "in [0, 1]")
         require(
             self.prune_from <= self.prune_until <= 1, "learning.prune_until", self.prune_until, "in [prune_from, 1]"
@@ -206,11 +209,12 @@ class SplitConfig:
     """Share of the training file kept for the reported accuracy, where a task brings no test file."""
 
     seed: int = 0
-    """Seed of the split."""
+    """Seed of the split; 0 <= seed < 2^32."""
 
     def __post_init__(self) -> None:
         require(0 < self.validation < 1, "split.validation", self.validation, "in (0, 1)")
         require(0 < self.test < 1, "split.test", self.test, "in (0, 1)")
+        require(0 <= self.seed < SEEDS, "split.seed", self.seed, "in 0..4294967295")
         require(self.validation + self.test < 1, "split.validation + split.test", self.validation + self.test, "< 1")
 
 
@@ -295,6 +299,7 @@ def to_json(config: Any) -> dict[str, Any]:
 
 def from_json(kind: type[T], values: Mapping[str, Any], place: str = "") -> T:
     """Build a configuration of this kind; every value is checked against its field's type."""
+    require(isinstance(values, Mapping), place.rstrip(".") or "stream", values, "an object")
     hints = typing.get_type_hints(kind)
     known = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)

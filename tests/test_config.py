@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apd.config import ConsolidationConfig, LearningConfig, NetworkConfig, StreamConfig, from_json, to_json
+from apd.config import (
+    ConsolidationConfig,
+    LearningConfig,
+    NetworkConfig,
+    ResourceConfig,
+    StreamConfig,
+    from_json,
+    to_json,
+)
 from apd.errors import ConfigError
 
 STREAM = StreamConfig(input_shape=(1, 28, 28))
@@ -39,7 +47,10 @@ def test_defaults_are_valid_and_complete():
         ({"learning": {"capacity_per_task": 2}}, r"learning.capacity_per_task is 2.0 but must be in \(0, 1\] or null"),
         ({"learning": {"variant": "apd3"}}, "learning.variant is 'apd3' but must be one of apd-fixed, apd1, apd2"),
         ({"learning": {"prune_from": 0.8, "prune_until": 0.5}}, "learning.prune_until is 0.5 but must be in"),
-        ({"learning": 3}, "learning"),
+        ({"learning": 3}, "learning is 3 but must be an object"),
+        ({"learning": {"seed": -1}}, r"learning.seed is -1 but must be in 0\.\.4294967295"),
+        ({"learning": {"seed": 2**32}}, r"learning.seed is 4294967296 but must be in 0\.\.4294967295"),
+        ({"split": {"seed": -1}}, r"split.seed is -1 but must be in 0\.\.4294967295"),
         ({"network": {"name": "vgg"}}, "network.name is 'vgg' but must be mlp, lenet, resnet18 or module:callable"),
         ({"input_shape": 3}, "input_shape is 3 but must be a list of numbers"),
         ({"input_shape": []}, r"input_shape is \(\) but must be one or more sizes"),
@@ -52,6 +63,11 @@ def test_defaults_are_valid_and_complete():
 def test_a_wrong_setting_is_named_with_its_value(values, message):
     with pytest.raises(ConfigError, match=message):
         from_json(StreamConfig, {"input_shape": [1, 8, 8]} | values)
+
+
+def test_what_are_no_settings_at_all_is_an_error():
+    with pytest.raises(ConfigError, match="resources is 3 but must be an object"):
+        from_json(ResourceConfig, 3, "resources.")
 
 
 def test_a_missing_setting_is_an_error():

@@ -9,7 +9,7 @@ orders       the same tasks in other orders, for a stream's report
 publish      tables and figures into the place of the results
 """
 
-from apd.benchmark.cell import CellResult, Step, TaskResult, load_tasks, network_for, run_cell
+from apd.benchmark.cell import CellResult, Step, TaskResult, data_of, load_tasks, network_for, run_cell
 from apd.benchmark.orders import other_orders
 from apd.benchmark.protocol import METHODS, Cell, Protocol, cells, protocol_of
 from apd.benchmark.publish import publish
@@ -25,6 +25,7 @@ __all__ = [
     "Step",
     "TaskResult",
     "cells",
+    "data_of",
     "load_tasks",
     "network_for",
     "other_orders",

@@ -83,6 +83,12 @@ def load_tasks(protocol: Protocol, order: str, folder: Path | None) -> Benchmark
     )
 
 
+def data_of(benchmark: Benchmark) -> dict[str, Any]:
+    """What tells these tasks from those of other data, as JSON values; every task is made for it, one after another."""
+    tasks = {task.name: len(task.classes) for task in benchmark}
+    return {"tasks": tasks, "notes": list(benchmark.notes)}
+
+
 def network_for(protocol: Protocol, benchmark: Benchmark) -> Network:
     """The network of all cells. ConfigError if it does not take its arguments or these inputs' shape."""
     return from_config(StreamConfig(benchmark.input_shape, network=protocol.network))

@@ -28,7 +28,9 @@ Capacity: of the whole model after the last task, one network being 100 %; paper
 must be kept to predict every task and to learn the next one. BWT: accuracy after the last task less that when learned.
 Forgetting: from a task's best. OPD: a task's largest less its smallest final accuracy over the orders; AOPD is its mean
 over tasks, MOPD its largest. Every order begins from other initial values, so separate networks (stl) have an OPD too,
-by chance alone. Time: seconds of processor time on one thread for one pass over the stream."""
+by chance alone. Where consolidation.refit is true, apd2 sees the data of its first consolidation's tasks again, twice:
+all together for refit_epochs (null: as many as for one task), then each task as when it arrived; no other method does.
+Time: seconds of processor time on one thread for one pass over the stream, a refit included."""
 
 
 def markdown(protocol: Protocol, results: Sequence[CellResult], command: str) -> str:

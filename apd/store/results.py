@@ -1,6 +1,7 @@
 """Where a benchmark keeps its results: a folder or a bucket prefix.
 
 benchmark.json              the settings that all cells share, created once
+data.json                   the tasks that they learn and what is known of the data, created once
 cells/<cell>.json           one document per finished cell, created once: a cell is whole or absent
 results.parquet, ...        what is made of them, replaced whole
 """
@@ -17,7 +18,7 @@ from apd.store.connect import connect
 from apd.store.formats import JSON, decode_document, encode_document
 from apd.store.objects import fetch_if_there
 
-SETTINGS = "benchmark.json"
+SETTINGS, DATA = "benchmark.json", "data.json"
 
 
 def cell_key(cell: str) -> str:
@@ -33,10 +34,12 @@ class Results:
         self._objects = connect(url, storage_options)
         self.url = self._objects.url
 
-    def claim(self, settings: Mapping[str, JSON]) -> None:
-        """Make this the place of a benchmark with these settings; ConfigError if it has results of others.
+    def claim(self, settings: Mapping[str, JSON], data: Mapping[str, JSON]) -> None:
+        """Make this the place of a benchmark with these settings and data; ConfigError if it has results of others.
 
-        Raises UnsafeStore when the server does not honour put-if-absent.
+        data: the number of classes of each of the `tasks`, by name, and the `notes` of their source. A place that was
+        claimed before data was recorded takes the first that comes. Raises UnsafeStore when the server does not honour
+        put-if-absent.
         """
         if not self._objects.exists(SETTINGS):
             self._objects.require_put_if_absent()
@@ -44,6 +47,10 @@ class Results:
             self._objects.create(SETTINGS, encode_document("benchmark", dict(settings)))
         except AlreadyExists:
             self._refuse_others(settings)
+        try:
+            self._objects.create(DATA, encode_document("data", dict(data)))
+        except AlreadyExists:
+            self._refuse_other_data(data)
 
     def _refuse_others(self, settings: Mapping[str, JSON]) -> None:
         there = decode_document("benchmark", self._objects.read(SETTINGS), self._objects.where(SETTINGS))
@@ -53,6 +60,16 @@ class Results:
             f"{self.url} has results with {name} = {old.get(name)!r}, now it is {new.get(name)!r}; "
             "results of different settings do not mix: choose another place"
         )
+
+    def _refuse_other_data(self, data: Mapping[str, JSON]) -> None:
+        there = _facts(decode_document("data", self._objects.read(DATA), self._objects.where(DATA)))
+        now = _facts(data)
+        if there != now:
+            found, expected = _some(now - there), _some(there - now)
+            raise ConfigError(
+                f"{self.url} has results on other data: found {found}, expected {expected}. Results on different data "
+                "do not mix: put the files back that there were, or choose another place with --out"
+            )
 
     def cell(self, cell: str) -> JSON | None:
         """A finished cell, None where it is not finished. Raises CorruptObject."""
@@ -87,6 +104,17 @@ def encode_rows(rows: Sequence[Mapping[str, JSON]]) -> bytes:
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), sink, compression="zstd")
     return sink.getvalue()
+
+
+def _facts(data: Mapping[str, JSON]) -> set[str]:
+    """{"tasks": {"shoes": 2}, "notes": ["a copy"]} -> {"shoes (2 classes)", "a copy"}."""
+    return {f"{task} ({classes} classes)" for task, classes in data["tasks"].items()} | set(data["notes"])
+
+
+def _some(facts: set[str], most: int = 3) -> str:
+    """For a message: all of a few, some of many."""
+    listed = "; ".join(sorted(facts)[:most])
+    return f"{listed} and {len(facts) - most} more" if len(facts) > most else listed or "nothing more"
 
 
 def _flat(values: Mapping[str, JSON], place: str = "") -> dict[str, JSON]:

@@ -10,6 +10,7 @@ from apd.benchmark import (
     Step,
     TaskResult,
     cells,
+    data_of,
     load_tasks,
     network_for,
     protocol_of,
@@ -37,6 +38,13 @@ def numbers(result: CellResult) -> tuple[TaskResult, ...]:
 @pytest.mark.parametrize("method", [*METHODS, "apd2@0.05"])
 def test_a_cell_gives_the_same_numbers_every_time(method):
     assert numbers(run(method)) == numbers(run(method))
+
+
+def test_what_is_known_of_the_data_does_not_depend_on_the_order():
+    protocol = known.tiny()
+    found = [data_of(load_tasks(protocol, order, None)) for order in ("A", "B")]
+    assert found[0] == {"tasks": {"digits-0-4-rot0": 5, "digits-5-9-rot180": 5}, "notes": []}
+    assert found[0] == found[1]
 
 
 def test_orders_and_seeds_differ():
@@ -123,6 +131,20 @@ def test_settings_change_a_benchmarks_own():
     assert (other.network.name, other.network.arguments) == ("lenet", {})
 
 
+def test_an_argument_of_the_network_leaves_the_benchmarks_others():
+    own = DEFAULTS["five-datasets"]["network"]
+    for named in ({}, {"name": own["name"]}):
+        protocol = protocol_of("five-datasets", {"network": named | {"arguments": {"large_pictures": True}}})
+        assert protocol.network.arguments == own["arguments"] | {"large_pictures": True}
+    assert protocol_of("five-datasets", {"network": {"arguments": {"width": 8}}}).network.arguments == {"width": 8}
+
+
+def test_a_benchmark_may_have_a_stiffness_of_its_own(monkeypatch):
+    monkeypatch.setitem(DEFAULTS, "digits", DEFAULTS["digits"] | {"ewc_stiffness": 3e4})
+    assert protocol_of("digits", {}).ewc_stiffness == 3e4
+    assert protocol_of("digits", {"ewc_stiffness": 5}).ewc_stiffness == 5
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -130,6 +152,11 @@ def test_settings_change_a_benchmarks_own():
         ({"learning": {"seed": 1}}, "choose it by --seeds"),
         ({"learning": {"epoch": 1}}, "unknown setting learning.epoch"),
         ({"learning": {"precision": "float16"}}, "one of float32, bfloat16"),
+        ({"learning": 5}, "learning is 5 but must be an object"),
+        ({"learning": None}, "learning is None but must be an object"),
+        ({"learning": "fast"}, "learning is 'fast' but must be an object"),
+        ({"network": 3}, "network is 3 but must be an object"),
+        ({"network": {"arguments": 3}}, r"network\.arguments is 3 but must be an object"),
         ({"tasks": 0}, "tasks is 0"),
         ({"ewc_stiffness": 0}, "ewc_stiffness is 0"),
     ],
@@ -158,6 +185,10 @@ def test_a_network_that_cannot_be_is_refused_before_any_cell():
         (["stl@0.1"], ["A"], [0], "a variant of APD"),
         (["apd2@2"], ["A"], [0], "a share in"),
         (["apd2@x"], ["A"], [0], "a share in"),
+        (["apd2@0.0"], ["A"], [0], r"method is 'apd2@0\.0' but must be a variant of APD at a share in \(0, 1\]"),
+        (["apd2@.000"], ["A"], [0], "a share in"),
+        (["stl"], ["A"], [-1], r"seed is -1 but must be in 0\.\.858993458"),
+        (["stl"], ["E"], [858993459], "seed is 858993459"),
         (["stl"], ["F"], [0], "order is 'F'"),
         (["stl"], [], [0], "orders is"),
         (["stl", "stl"], ["A"], [0], "named once each"),

@@ -9,6 +9,8 @@ from apd.errors import ConfigError, CorruptObject, NotFound
 from apd.store.results import Results, cell_key, encode_rows
 from tests.benchmark import known
 
+DATA = {"tasks": {"shoes": 2}, "notes": ["a copy with md5 1"]}
+
 
 @pytest.fixture(params=["folder", "bucket"])
 def place(request, tmp_path) -> Results:
@@ -28,11 +30,38 @@ def test_a_cell_is_finished_once(place):
 
 def test_results_of_other_settings_do_not_mix(place):
     settings = to_json(known.tiny())
-    place.claim(settings)
-    place.claim(settings)
+    place.claim(settings, DATA)
+    place.claim(settings, DATA)
     changed = settings | {"learning": settings["learning"] | {"epochs": 7}}
     with pytest.raises(ConfigError, match=r"has results with learning\.epochs = 1, now it is 7"):
-        place.claim(changed)
+        place.claim(changed, DATA)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"tasks": {"shoes": 2, "bags": 3}, "notes": []}, r"found bags \(3 classes\), expected a copy with md5 1\. "),
+        ({"tasks": {"shoes": 3}, "notes": DATA["notes"]}, r"found shoes \(3 .*, expected shoes \(2 classes\)\. "),
+        ({"tasks": {}, "notes": DATA["notes"]}, r"found nothing more, expected shoes \(2 classes\)\. "),
+        ({"tasks": dict.fromkeys("abcd", 2), "notes": []}, r"found a \(2 .*; b .*; c .* and 1 more, expected a copy"),
+        ({"tasks": {"shoes": 2}, "notes": ["a copy with md5 2"]}, "choose another place with --out"),
+    ],
+)
+def test_results_on_other_data_do_not_mix(place, data, message):
+    settings = to_json(known.tiny())
+    place.claim(settings, DATA)
+    with pytest.raises(ConfigError, match=rf"has results on other data: .*{message}"):
+        place.claim(settings, data)
+    place.claim(settings, DATA | {"tasks": dict(DATA["tasks"])})
+
+
+def test_a_place_that_was_claimed_before_data_was_recorded_takes_the_first(tmp_path):
+    place, settings = Results(str(tmp_path)), to_json(known.tiny())
+    place.claim(settings, DATA)
+    (tmp_path / "data.json").unlink()
+    place.claim(settings, {"tasks": {"bags": 3}, "notes": []})
+    with pytest.raises(ConfigError, match=r"found .*shoes"):
+        place.claim(settings, DATA)
 
 
 def test_a_file_that_is_not_there(place):

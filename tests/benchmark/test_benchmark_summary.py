@@ -74,6 +74,10 @@ def test_the_markdown_table():
         assert line in text.splitlines()
 
 
+def test_the_table_says_what_a_refit_sees_more_of_than_other_methods():
+    assert "Where consolidation.refit is true, apd2 sees" in markdown(known.tiny(), known.forgetful(), "")
+
+
 def test_rows_hold_everything_measured():
     table = rows(known.tiny(), known.forgetful())
     assert len(table) == 12

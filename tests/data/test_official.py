@@ -211,8 +211,11 @@ class TestCifar100:
         small.save_cifar100_parquet(tmp_path)
         notes = load_benchmark("cifar100-split", tmp_path).notes
         assert "cifar100: 400 train pictures, officially 50,000" in notes
-        assert "unofficial copy: cifar100/test.parquet has no official checksum to compare with" in notes
-        with pytest.raises(DataError, match="has no official checksum to compare with; get the official one"):
+        md5 = hashlib.md5((tmp_path / "cifar100" / "test.parquet").read_bytes()).hexdigest()
+        assert (
+            f"unofficial copy: cifar100/test.parquet has md5 {md5}, and no official checksum to compare with" in notes
+        )
+        with pytest.raises(DataError, match="no official checksum to compare with; get the official one"):
             load_benchmark("cifar100-split", tmp_path, insist=True)
 
     def test_damaged_archives(self, tmp_path):

@@ -91,8 +91,8 @@ class Files:
 
 def _difference(path: Path, expected: str | None) -> str | None:
     """What tells the file from the official one; None if nothing does."""
-    if expected is None:
-        return "has no official checksum to compare with"
     with path.open("rb") as file:
         found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if expected is None:
+        return f"has md5 {found}, and no official checksum to compare with"
     return None if found == expected else f"has md5 {found}, the official file {expected}"
