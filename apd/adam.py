@@ -33,12 +33,12 @@ class Adam:
     """First and second moments of each tensor's gradient, and the step they lead to."""
 
     def __init__(self, groups: Sequence[Group]) -> None:
-        """Names are unique over all groups."""
+        """Names are unique over all groups; a group may be empty."""
         self._groups = groups
         tensors = {name: tensor for group in groups for name, tensor in group.tensors.items()}
         self._first = {name: torch.zeros_like(tensor, requires_grad=False) for name, tensor in tensors.items()}
         self._second = {name: torch.zeros_like(tensor, requires_grad=False) for name, tensor in tensors.items()}
-        self._count = torch.zeros((), device=next(iter(tensors.values())).device)
+        self._count = torch.zeros((), device=next((tensor.device for tensor in tensors.values()), None))
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -57,6 +57,8 @@ class Adam:
         self._count += 1
         for group, rate in zip(self._groups, rates, strict=True):
             names = list(group.tensors)
+            if not names:  # the kernel takes one tensor at least
+                continue
             torch._fused_adamw_(
                 [group.tensors[name] for name in names],
                 [gradients[name].contiguous() for name in names],  # the kernel reads memory in order, strides aside

@@ -16,7 +16,7 @@ from apd.config import LearningConfig
 from apd.data import Samples, TaskData
 from apd.data.splits import permutation
 from apd.errors import StateError, UnknownTask
-from apd.loop import Loop, Progress, bare_accuracy, by_name, labelled, trainable, under
+from apd.loop import Loop, Progress, bare_accuracy, by_name, labelled, under
 from apd.networks import Network
 from apd.state import Snapshot, Tensors
 
@@ -49,7 +49,7 @@ class SeparateNetwork(Loop):
         spec = network.spec(classes)
         values = network.initial(classes, config.seed) | dict(start or {})
         there = {key: value.detach().clone().to(device) for key, value in values.items()}
-        parameters = trainable(network, classes)
+        parameters = set(network.trainable(classes))
         self._parameters = {key: there[key].requires_grad_() for key in there if key in parameters}
         self._buffers = {key: value for key, value in there.items() if key not in parameters}
         body = {key: value for key, value in self._parameters.items() if key in spec.shared}
@@ -173,7 +173,7 @@ def fisher(network: Network, tensors: Tensors, wanted: set[str], split: Samples,
 
     The first `samples` of an order that depends on the split's size alone. Returns the parameters among `wanted`.
     """
-    parameters = trainable(network, network.classes_of(tensors)) & wanted
+    parameters = wanted.intersection(network.trainable(network.classes_of(tensors)))
     leaves = {key: value.detach().requires_grad_(key in parameters) for key, value in tensors.items()}
     sums = {key: torch.zeros_like(tensors[key]) for key in leaves if key in parameters}
     chosen = split.take(permutation(len(split), 0)[:samples])

@@ -8,6 +8,7 @@
     ├── StateError             sigma, masks or taus do not fit each other or the network
     │   └── ShapeMismatch      a tensor's shape is not the network's
     ├── TrainingFailed         code of a stream's own, such as its network, raised an error in training
+    ├── Diverged               a training's loss or parameters are no finite numbers any more
     ├── UnknownTask            no task of that name in that version
     ├── StoreError             object storage
     │   ├── NotFound           no such object, version or stream
@@ -55,6 +56,10 @@ class ShapeMismatch(StateError):
 
 class TrainingFailed(ApdError):
     """Code of a stream's own, such as its network, raised an error in training; the text ends with its last line."""
+
+
+class Diverged(ApdError):
+    """A training's loss or parameters are no finite numbers any more; nothing of it was kept."""
 
 
 class UnknownTask(ApdError):

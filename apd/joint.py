@@ -32,18 +32,16 @@ from apd.loop import (
     arithmetic,
     bare_accuracy,
     bare_hits,
+    begun_finite,
     by_name,
     first_averaged,
     labelled,
     laid_out,
-    require_agreement,
-    sums_of,
-    take_over,
-    trainable,
+    require_finite,
     under,
 )
 from apd.networks import Network
-from apd.state import Snapshot, Tensors
+from apd.state import Snapshot, Tensors, require_agreement, sums_of, take_over
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,28 +72,30 @@ class JointTraining:
         """tasks: one or more, of any numbers of classes. start: values that the body begins with instead of its own."""
         self.network, self.tasks, self.config, self.device = network, tasks, config, torch.device(device)
         self._start = start
-        spec, parameters = network.spec(tasks[0].classes), trainable(network, tasks[0].classes)
+        spec, parameters = network.spec(tasks[0].classes), set(network.trainable(tasks[0].classes))
         initial = {task.name: network.initial(task.classes, config.seed) for task in tasks}
         body = {key: start.get(key, value) for key, value in initial[tasks[0].name].items() if key not in spec.head}
         self._body = _leaves(body, parameters, self.device)
         heads = {name: {key: values[key] for key in spec.head} for name, values in initial.items()}
         self._heads = {name: _leaves(head, parameters, self.device) for name, head in heads.items()}
         decayed = {key: value for key, value in self._body.items() if key in spec.shared}
-        free = {key: value for key, value in self._body.items() if value.requires_grad and key not in spec.shared}
+        free = {key: value for key, value in _moved(self._body).items() if key not in spec.shared}
         self._adam = Adam((Group(decayed, config.weight_decay), Group(free)))
-        self._head_adam = {name: Adam((Group(head),)) for name, head in self._heads.items()}
+        self._head_adam = {name: Adam((Group(_moved(head)),)) for name, head in self._heads.items()}
         self._epoch, self._seconds = 0, 0.0
         self._mean: dict[str, Tensor] = {}
+        self._finite = begun_finite(self._model)
 
     def epochs(self) -> Iterator[Progress]:
         """Train, one yield per finished epoch, from the epoch after the last one finished, here or before `restore`.
 
-        What it yields are means over tasks.
+        What it yields are means over tasks. Raises Diverged after an epoch that led to what is not finite.
         """
         while self._epoch < self.config.epochs:
             started = time.monotonic()
             self._epoch += 1
             loss, train_accuracy = self._train_epoch()
+            self._require_finite(loss, self._finite)
             accuracy = mean(map(self._validate, self.tasks))
             first = first_averaged(self.config.epochs)
             if self._epoch >= first:
@@ -112,7 +112,7 @@ class JointTraining:
 
     @property
     def body(self) -> Tensors:
-        """What the tasks share, on the CPU; StateError before the last epoch."""
+        """What the tasks share, on the CPU; StateError before the last epoch, or Diverged."""
         return {name: tensor.cpu() for name, tensor in self._learned("body").items()}
 
     @property
@@ -129,7 +129,16 @@ class JointTraining:
     def _learned(self, part: str) -> dict[str, Tensor]:
         if self._epoch < self.config.epochs:
             raise StateError(f"joint training has finished {self._epoch} of {self.config.epochs} epochs: no result yet")
+        self._require_finite(0.0, {name: self._mean[name] for name in self._finite})
         return under(part, self._mean)
+
+    def _require_finite(self, loss: float, tensors: Tensors) -> None:
+        require_finite(self._of, self._epoch, self.config, loss, tensors)
+
+    @property
+    def _of(self) -> str:
+        """For messages."""
+        return f"joint training of {len(self.tasks)} tasks"
 
     def snapshot(self) -> Snapshot:
         """All that the remaining epochs depend on; take it between epochs."""
@@ -141,9 +150,8 @@ class JointTraining:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from there; StateError if it was taken of other tasks, another configuration or network."""
-        of = f"joint training of {len(self.tasks)} tasks"
-        require_agreement(self._identity(), snapshot.values, of)
-        take_over(self._live(), snapshot.tensors, of)
+        require_agreement(self._identity(), snapshot.values, self._of)
+        take_over(self._live(), snapshot.tensors, self._of)
         self._mean = {name: value.to(self.device) for name, value in under("mean", snapshot.tensors).items()}
         self._epoch, self._seconds = snapshot.values["epoch"], snapshot.values["seconds"]
 
@@ -198,6 +206,11 @@ class JointTraining:
         """Accuracy of the parameters as they are, in the precision of a step."""
         tensors, split = self._body | self._heads[task.name], task.data.validation
         return bare_hits(self.network, tensors, split, self.device, precision=self.config.precision) / len(split)
+
+
+def _moved(leaves: Tensors) -> dict[str, Tensor]:
+    """Those that an optimiser moves."""
+    return {key: value for key, value in leaves.items() if value.requires_grad}
 
 
 def _leaves(tensors: Tensors, parameters: set[str], device: torch.device) -> dict[str, Tensor]:

@@ -107,6 +107,7 @@ class Learner:
         home = tempfile.mkdtemp(prefix="apd-")
         weakref.finalize(self, shutil.rmtree, home, ignore_errors=True)
         self._begin(Stream.create(home, config), network, device)
+        self._network.check()
 
     @classmethod
     def load(
@@ -165,6 +166,7 @@ class Learner:
             folder = Path(place)
             _pack(folder, task, (data, validation, test), classes, self.stream.config.input_shape)
             info = validate_task(LocalFolder(folder), self.stream.config)
+            self.stream.inbox.check_name(LocalFolder(folder), info)
             samples = load_task(LocalFolder(folder), self.stream.config)
             learned = self._fit(task, len(info.classes), samples, head, on_epoch)
             self.stream.inbox.accept(self.stream.inbox.submit(folder), info)
@@ -226,12 +228,17 @@ class Learner:
 
     def predict_proba(self, task: str, inputs: Any) -> Tensor:
         """Probabilities (N, classes) of inputs (N, *input_shape): a tensor, array or lists, of the stream's dtype."""
-        config = self.stream.config
-        values = as_inputs(as_array(inputs), config.input_shape, "inputs")
+        config, given = self.stream.config, as_array(inputs)
+        state = self.stream.load_task(self.stream.head(), task)
+        if given.shape[:1] == (0,):
+            return torch.empty(0, len(self.classes(task)))
+        values = as_inputs(given, config.input_shape, "inputs")
         if values.dtype != config.input_dtype:
             raise DataError(f"inputs are {values.dtype} but the stream takes {config.input_dtype}")
-        state = self.stream.load_task(self.stream.head(), task)
-        return torch.softmax(predict_logits(self._network, state, torch.from_numpy(values)), dim=1)
+        found = torch.from_numpy(values)
+        if not found.isfinite().all():
+            raise DataError("inputs hold values that are not finite numbers")
+        return torch.softmax(predict_logits(self._network, state, found), dim=1)
 
     def accuracy(self) -> dict[str, float]:
         """Test accuracy in [0, 1] of every task as it is now; measured where its parameters have changed."""

@@ -21,7 +21,8 @@ cheaper one carries the whole element, and what is left is one weighted l1 probl
         cross-entropy(sigma_old * M_t + delta; D_t) + l1 |min(1, W/M_t) * delta|_1
 
 One tensor to optimise instead of two, and a step whose cost does not depend on t. Under a budget the price is counted
-in stored non-zeros, t - 1 against 1: tau carries everything from the third task on; at the tie (t = 2) l1 decides.
+in stored non-zeros, t - 1 against 1: tau carries everything from the third task on, and pays l1 |delta|_1 in full; at
+the tie (t = 2) l1 decides.
 
 The paper adds weight_decay/2 (|tau_t|^2 + |v_t|^2), and |sigma|^2 for the first task. Here the same tensors (tau_t as
 delta) decay beside the objective, by the optimiser; `apd.adam` says why.
@@ -81,6 +82,11 @@ def price_gradient(delta: Tensor, mask: Tensor, pull: Tensor, sparsity: float) -
     return -sparsity * carried * pull / mask * (1 - mask) * delta.abs().flatten(1).sum(1)
 
 
+def may_carry(earlier: int, budgeted: bool) -> bool:
+    """Whether sigma can be the cheaper carrier at all; a budget counts `earlier` non-zeros against one of tau."""
+    return not budgeted or earlier <= 1
+
+
 def sigma_carries(pull: Tensor, mask: Tensor, earlier: int, budgeted: bool) -> Tensor:
     """(out,) bool: the output units whose delta is cheaper to store as a step of sigma than in tau_t.
 
@@ -88,4 +94,4 @@ def sigma_carries(pull: Tensor, mask: Tensor, earlier: int, budgeted: bool) -> T
     and W < M decides the tie.
     """
     cheaper = pull < mask
-    return cheaper if not budgeted or earlier <= 1 else torch.zeros_like(cheaper)
+    return cheaper if may_carry(earlier, budgeted) else torch.zeros_like(cheaper)

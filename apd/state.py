@@ -240,3 +240,30 @@ class Snapshot:
 
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any]
+
+
+def sums_of(tensors: Tensors) -> dict[str, float]:
+    """What tells in a snapshot which tensors it began from; of tensors on the CPU: a GPU adds up in another order."""
+    return {name: float(tensor.double().sum()) for name, tensor in tensors.items()}
+
+
+def require_agreement(expected: Mapping[str, Any], found: Mapping[str, Any], of: str) -> None:
+    """Raise StateError unless a snapshot's values are those of what goes on from it (`of`: such as "task 'shoes'")."""
+    for key, value in expected.items():
+        if found.get(key) != value:
+            raise StateError(f"the attempt at {of} has {key} {found.get(key)!r}, expected {value!r}: start it afresh")
+
+
+@torch.no_grad()
+def take_over(own: Tensors, snapshot: Tensors, of: str) -> None:
+    """Copy a snapshot's values into the live tensors; what it has under `mean` aside, both must be of the same form."""
+    found = {name: value for name, value in snapshot.items() if not name.startswith("mean/")}
+    odd = sorted(set(own) ^ set(found))
+    if odd:
+        raise StateError(f"the attempt at {of} and the network differ in {odd[0]!r}: start it afresh")
+    for key, tensor in own.items():
+        if tensor.shape != found[key].shape:
+            shapes = f"{tuple(found[key].shape)}, expected {tuple(tensor.shape)}"
+            raise StateError(f"{key!r} of the attempt at {of} is {shapes}: start it afresh")
+    for key, tensor in own.items():
+        tensor.copy_(found[key])

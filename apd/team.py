@@ -61,10 +61,11 @@ class Team:
 
     @torch.no_grad()
     def average(self, tensors: Tensors) -> None:
-        """Replace floating-point tensors by their mean over the workers."""
+        """Replace floating-point tensors by their mean over the workers; float32 constants keep their bits."""
         moved = {key: tensor for key, tensor in tensors.items() if tensor.is_floating_point()}
         if self.size > 1 and moved:
-            for key, total in self.total(moved).items():
+            # three times a float32 number is a float64 number, but may not be a float32 one
+            for key, total in self.total({key: tensor.double() for key, tensor in moved.items()}).items():
                 moved[key].copy_(total / self.size)
 
     def whole_batch(self) -> AbstractContextManager[object]:

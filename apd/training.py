@@ -24,12 +24,12 @@ from apd.adam import EPSILON, Group
 from apd.config import LearningConfig
 from apd.data import Samples, TaskData
 from apd.decomposition import bare_state, broadcast_mask
-from apd.loop import Loop, Progress, bare_accuracy, bare_logits, labelled, sums_of, trainable, under
+from apd.loop import Loop, Progress, bare_accuracy, bare_logits, labelled, under
 from apd.networks import Network
-from apd.objective import delta_price, mask_gradient, penalty, price_gradient, sigma_carries
+from apd.objective import delta_price, mask_gradient, may_carry, penalty, price_gradient, sigma_carries
 from apd.prox import preconditioned_threshold, soft_threshold
 from apd.pruning import Schedule, largest, saliency
-from apd.state import Arrival, Learned, Snapshot, Sparse, TaskState, Tensors
+from apd.state import Arrival, Learned, Snapshot, Sparse, TaskState, Tensors, sums_of
 from apd.team import ALONE, Team
 
 __all__ = ["Fit", "Progress", "Snapshot", "accuracy", "predict_logits"]
@@ -68,11 +68,11 @@ class Fit(Loop):
         team: Team = ALONE,
     ) -> None:
         """data: at least one training sample. device: where to train; results are on the CPU. team: as for `Loop`."""
-        spec, parameters = network.spec(classes), trainable(network, classes)
+        spec, parameters = network.spec(classes), set(network.trainable(classes))
         there = {key: tensor.to(device) for key, tensor in network.initial(classes, config.seed).items()}
         self._arrival, self._size = arrival, spec.size
         self._base = {key: value.to(device) for key, value in (arrival.sigma or {}).items()}
-        moves = config.variant != "apd-fixed"
+        moves = config.variant != "apd-fixed" and may_carry(arrival.earlier, config.capacity_per_task is not None)
         self._pull = {key: value.to(device) for key, value in arrival.pull.items()} if moves else {}
         self._shared = {key: torch.zeros_like(there[key]) if self._base else there[key] for key in spec.shared}
         start = config.mask_start if self._base else FIRST_MASK

@@ -15,6 +15,7 @@ from apd import Learner
 from apd.config import LearningConfig, NetworkConfig, StreamConfig
 from apd.data import Split, TaskData
 from apd.decomposition import arrive, bare_state
+from apd.errors import Diverged
 from apd.joint import JointTask, JointTraining
 from apd.loop import resident
 from apd.networks import Network, from_config, of_module
@@ -242,6 +243,13 @@ def test_a_step_with_convolutions_and_dropout_can_be_recorded(precision: str) ->
         training = Fit(network, "t", 3, pictures(2), FIRST, config, device="cuda")
         list(training.epochs())
         assert training.result().validation_accuracy > 0.9
+
+
+@gpu
+def test_a_recorded_step_that_leads_to_no_number_ends_training() -> None:
+    training = second(dense(), pictures(2, count=210), "cuda", cuda_graphs=True, learning_rate=1e38)
+    with pytest.raises(Diverged, match="task 'second' diverged in epoch 1"):
+        list(training.epochs())
 
 
 @gpu

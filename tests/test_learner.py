@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from apd.config import NetworkConfig
-from apd.errors import AlreadyExists, ConfigError, DataError, StateError, UnknownTask
+from apd.errors import AlreadyExists, ConfigError, DataError, Diverged, StateError, UnknownTask
 from apd.learner import Learner
 from apd.serving import export
 from apd.store.upkeep import verify
@@ -298,6 +298,20 @@ def test_a_refit_that_costs_accuracy_is_refused_and_taus_are_clustered_instead()
     assert "would lose" in refused.reasons[0]
     head = learner.stream.head()
     assert (head.kind, head.details["refit"]) == ("consolidate", False)
+
+
+def test_of_a_training_that_diverges_nothing_is_kept() -> None:
+    class Rooted(Small):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return super().forward(inputs.sqrt())
+
+    learner, (inputs, labels) = Learner(Rooted, SHAPE, epochs=4), samples(1)
+    learner.learn("a", (inputs.abs(), labels))
+    with pytest.raises(Diverged, match="task 'b' diverged in epoch 1"):
+        learner.learn("b", (inputs, labels))
+    assert learner.tasks == ("a",)
+    learner.learn("b", (inputs.abs(), labels))
+    assert all(bool(part.isfinite().all()) for task in learner.tasks for part in learner.export(task).values())
 
 
 def test_nothing_to_consolidate() -> None:

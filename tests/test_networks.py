@@ -1,6 +1,9 @@
 """Networks as functions of named tensors: what is shared, the same bits from the same seed, and no hidden state."""
 
+import copy
+import pickle
 import sys
+import threading
 
 import pytest
 import torch
@@ -154,6 +157,38 @@ def test_modules_that_treat_their_parameters_in_ways_of_their_own(build):
     module.load_state_dict(tensors)
     with torch.no_grad():
         assert torch.allclose(net.forward(tensors, inputs, False), module(inputs), atol=1e-6)
+
+
+def test_two_threads_that_call_one_network_at_the_same_time_take_turns():
+    """The second comes while the first is between two layers, and would change the tensors and the mode it is in."""
+    entered, gone = threading.Event(), threading.Event()
+
+    class Halting(nn.Sequential):
+        def forward(self, x):
+            x = self[0](x)
+            if not entered.is_set():
+                entered.set()
+                gone.wait(0.3)
+            return self[2](self[1](x))
+
+    net = of_module(lambda classes: Halting(nn.Linear(4, 50), nn.Dropout(0.5), nn.Linear(50, classes)), (4,))
+    one, other, inputs, found = net.initial(2, 0), net.initial(2, 1), torch.ones(3, 4), []
+    thread = threading.Thread(target=lambda: found.append(net.forward(one, inputs, training=False)))
+    thread.start()
+    entered.wait()
+    net.forward(other, inputs, training=True)
+    gone.set()
+    thread.join()
+    assert torch.equal(found[0], net.forward(one, inputs, training=False))
+
+
+def test_a_network_can_be_copied_and_sent_to_another_process():
+    net = network()
+    tensors = net.initial(3, 0)
+    expected = net.forward(tensors, pictures(), False)
+    for other in (copy.deepcopy(net), copy.copy(net), pickle.loads(pickle.dumps(net))):
+        assert (other.input_shape, other.input_dtype) == (net.input_shape, net.input_dtype)
+        assert torch.equal(other.forward(tensors, pictures(), False), expected)
 
 
 class Odd(nn.Module):

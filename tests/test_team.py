@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from apd.config import LearningConfig
 from apd.decomposition import arrive, bare_state
-from apd.errors import WorkerLost
+from apd.errors import Diverged, WorkerLost
 from apd.loop import by_name
 from apd.networks import Network, of_module
 from apd.state import FIRST
@@ -97,9 +97,18 @@ def with_dropout(team: Team) -> dict[str, Tensor]:
     return {f"dropout/{name}": tensor for name, tensor in training.snapshot().tensors.items()}
 
 
+def diverge(team: Team) -> dict[str, Tensor]:
+    """Learn a task in which one sample, the share of one worker, gives a loss that is no number."""
+    data = toys.data(1)
+    data.train.inputs[7] = torch.inf
+    with pytest.raises(Diverged, match="task 't' diverged in epoch 1 of 3: the loss is nan"):
+        list(Fit(toys.network(), "t", toys.CLASSES, data, FIRST, CONFIG, team=team).epochs())
+    return {"diverged": torch.ones(1)}
+
+
 def all_of_it(team: Team) -> dict[str, Tensor]:
     """One start of processes for several tests."""
-    return wide_gradients(team, 9) | learned(team, 2) | with_dropout(team)
+    return wide_gradients(team, 9) | learned(team, 2) | with_dropout(team) | diverge(team)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +151,18 @@ def test_a_team_learns_what_one_process_learns(pair: list[dict[str, Tensor]]) ->
     for name, tensor in alone.items():
         torch.testing.assert_close(pair[0][name], tensor, rtol=0.0, atol=0.1 * CONFIG.learning_rate, msg=name)
     assert torch.equal(pair[0]["progress"][:, 1:], alone["progress"][:, 1:])
+
+
+def test_all_workers_of_a_team_end_a_training_that_diverges(pair: list[dict[str, Tensor]]) -> None:
+    assert all("diverged" in found for found in pair)
+
+
+def test_a_constant_that_three_workers_average_keeps_its_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apd.team._add_up", lambda tensor: tensor.mul_(3))
+    constant = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    averaged = constant.clone()
+    Team(0, 3).average({"": averaged})
+    assert torch.equal(averaged, constant)
 
 
 def leave(team: Team) -> dict[str, Tensor]:

@@ -168,6 +168,26 @@ def test_training_reaches_a_minimum_of_the_documented_objective(second):
             assert objective({k: v * (1 - min(size, 0.9)) for k, v in delta.items()}, logits) > best - 1e-5
 
 
+@pytest.mark.parametrize(("earlier", "budget"), [(1, 0.3), (2, 0.3), (2, None)])
+def test_where_a_budget_leaves_all_to_tau_it_pays_the_l1_price_of_a_sigma_that_stands_still(second, earlier, budget):
+    """From the third task on the documented term is l1 |tau|, whatever the earlier masks; before, or without, less."""
+    pull = {name: torch.full_like(total, 0.2) for name, total in second.pull.items()}
+    arrival = dataclasses.replace(second, pull=pull, earlier=earlier)
+    config = dataclasses.replace(CONFIG, sparsity=3e-3, capacity_per_task=budget)
+    trainings = [
+        fit(toys.data(2), arrival, dataclasses.replace(config, variant=name)) for name in ("apd1", "apd-fixed")
+    ]
+    losses = [[progress.loss for progress in training.epochs()] for training in trainings]
+    free, fixed = (training.result() for training in trainings)
+    moved = any(step.nnz for step in free.sigma_step.values())
+    if budget is not None and earlier > 1:
+        assert losses[0] == losses[1]
+        assert_same_bits(bits(free), bits(fixed))
+    else:
+        assert losses[0][-1] < losses[1][-1]
+        assert moved
+
+
 def test_masks_start_where_the_configuration_says_once_there_is_a_sigma(second):
     config = dataclasses.replace(CONFIG, mask_start=0.0)
     for arrival, start in ((FIRST, 3.0), (second, 0.0)):

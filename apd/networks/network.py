@@ -6,13 +6,19 @@
 
 Nothing is guessed from names or layer types: the head is what changes its shape when the number of classes does, and a
 parameter of two or more dimensions that does not is shared. Tied parameters are listed once, under their first name.
+A parameter that requires no gradient is a constant, kept as a buffer is.
+
+Several threads may call one network, such as one that learns and others that ask: they take turns.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from apd.config import Dtype
 from apd.errors import ConfigError, ShapeMismatch, StateError
@@ -29,16 +35,21 @@ class _Skeleton:
     module: nn.Module
     tensors: Tensors
     """Those parameters and buffers, on the meta device."""
+    trainable: tuple[str, ...]
+    """Names of the parameters that are not frozen."""
     constants: Tensors
     """Buffers that are no part of a state dict, on the device that the skeleton is for."""
     ties: Mapping[str, str]
     """Further names that the module's state dict has for one of those tensors, and the name it has there."""
+    lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    """Held while the module has the tensors of one call; a gradient needs the tensors alone."""
 
     def call(self, tensors: Tensors, inputs: Tensor, training: bool) -> Tensor:
-        if self.module.training != training:
-            self.module.train(training)
         constants = {name: buffer.clone() for name, buffer in self.constants.items()}
-        logits: Tensor = torch.func.functional_call(self.module, constants | dict(tensors), (inputs,))
+        with self.lock:
+            if self.module.training != training:
+                self.module.train(training)
+            logits: Tensor = torch.func.functional_call(self.module, constants | dict(tensors), (inputs,))
         return logits
 
 
@@ -54,6 +65,10 @@ class Network:
     """uint8 inputs are divided by 255 before the module sees them."""
     _skeletons: dict[tuple[int, torch.device], _Skeleton] = field(default_factory=dict, init=False, repr=False)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copies, in other processes too, make skeletons of their own: a lock goes nowhere."""
+        return Network, (self.input_shape, self.build, self.input_dtype)
+
     def spec(self, classes: int) -> Spec:
         """Sort the tensors of the network with this many classes; ConfigError if it has no head or nothing to share."""
         head = self._head(classes)
@@ -67,14 +82,14 @@ class Network:
                 private[name] = (tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
         if not shared:
             raise ConfigError(
-                "the network has no parameter of two or more dimensions besides its head: nothing to share"
+                "the network has no trained parameter of two or more dimensions besides its head: nothing to share"
             )
         tensors = self._skeleton(classes).tensors
         return Spec(shared, private, {name: tuple(tensors[name].shape) for name in head})
 
     def trainable(self, classes: int) -> tuple[str, ...]:
-        """Names of the parameters, which an optimiser may move; the other tensors are buffers."""
-        return tuple(name for name, _ in self._skeleton(classes).module.named_parameters())
+        """Names of the parameters that an optimiser may move; the other tensors are buffers and constants."""
+        return self._skeleton(classes).trainable
 
     def initial(self, classes: int, seed: int) -> dict[str, Tensor]:
         """First values of all parameters and persistent buffers, on the CPU; the same for the same arguments.
@@ -109,22 +124,34 @@ class Network:
         return {**tensors, **{name: tensors[first] for name, first in ties.items()}}
 
     def check(self) -> None:
-        """Build the network and run it on two empty inputs; ConfigError says why no stream can grow it."""
-        inputs = torch.zeros(
-            (2, *self.input_shape), dtype=torch.uint8 if self.input_dtype == "uint8" else torch.float32
-        )
-        try:
-            self.spec(2)
-            logits = self.forward(self.initial(2, seed=0), inputs, training=False)
-        except ConfigError:
-            raise
-        except Exception as error:
-            shape = tuple(self.input_shape)
-            raise ConfigError(f"the network fails on inputs of {shape}: {type(error).__name__}: {error}") from error
-        if logits.shape != (2, 2):
-            raise ConfigError(
-                f"the network gives {tuple(logits.shape)} for two inputs and two classes, expected (2, 2)"
-            )
+        """Have the network answer two empty inputs and a single one, and take a gradient in training.
+
+        ConfigError says why no stream can grow it. The state of torch's default generator is left as it was.
+        """
+        dtype, shape = getattr(torch, self.input_dtype), tuple(self.input_shape)
+        inputs = torch.zeros((2, *self.input_shape), dtype=dtype)
+        with torch.random.fork_rng(devices=[]):
+            with _named(f"on inputs of {shape}"):
+                self.spec(2)
+                tensors = self.initial(2, seed=0)
+                _require_logits(self.forward(tensors, inputs, training=False), 2)
+            with _named(f"on a single input of {shape}", "batch normalisation needs running statistics"):
+                _require_logits(self.forward(tensors, inputs[:1], training=False), 1)
+            with _named(f"in a training step on inputs of {shape}", "torch.utils.checkpoint cannot be used"):
+                self._check_step(tensors, inputs)
+
+    def _check_step(self, tensors: Tensors, inputs: Tensor) -> None:
+        leaves = {name: tensors[name].requires_grad_() for name in self.trainable(2)}
+        logits = self.forward(tensors, inputs, training=True)
+        _require_logits(logits, 2)
+        loss = functional.cross_entropy(logits.float(), torch.tensor([0, 1]))
+        gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+        for name, gradient in zip(leaves, gradients, strict=True):
+            if gradient.layout != torch.strided:
+                raise ConfigError(
+                    f"the gradient of parameter {name!r} is {gradient.layout} but must be dense; make an nn.Embedding "
+                    "without sparse=True"
+                )
 
     def classes_of(self, tensors: Tensors) -> int:
         """The number of classes that these tensors are made for.
@@ -167,7 +194,7 @@ class Network:
     def _skeleton(self, classes: int, device: torch.device | None = None) -> _Skeleton:
         key = (classes, device or torch.device("cpu"))
         if key not in self._skeletons:
-            self._skeletons[key] = _hollow(_built(self.build, classes, seed=0), key[1])
+            self._skeletons.setdefault(key, _hollow(_built(self.build, classes, seed=0), key[1]))
         return self._skeletons[key]
 
 
@@ -199,6 +226,7 @@ def _persistent(module: nn.Module) -> dict[str, Tensor]:
 def _hollow(module: nn.Module, device: torch.device) -> _Skeleton:
     """Let go of the storage of parameters, which calls bring along; move what they do not bring to the device."""
     tensors = {name: tensor.detach().to("meta") for name, tensor in _persistent(module).items()}
+    trainable = tuple(name for name, parameter in module.named_parameters() if parameter.requires_grad)
     constants = {name: buffer.to(device) for name, buffer in module.named_buffers() if name not in tensors}
     first = {id(tensor): name for name, tensor in _persistent(module).items()}
     state = module.state_dict(keep_vars=True)
@@ -209,7 +237,26 @@ def _hollow(module: nn.Module, device: torch.device) -> _Skeleton:
             if parameter is not None:
                 stand_in = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
                 child._parameters[name] = empty.setdefault(parameter, stand_in)
-    return _Skeleton(module.train(), tensors, constants, ties)
+    return _Skeleton(module.train(), tensors, trainable, constants, ties)
+
+
+@contextlib.contextmanager
+def _named(where: str, known: str = "") -> Iterator[None]:
+    """Errors of a network's own code as ConfigError. where: what it was doing. known: what causes that as a rule."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        hint = f" ({known})" if known else ""
+        raise ConfigError(f"the network fails {where}{hint}: {type(error).__name__}: {error}") from error
+
+
+def _require_logits(logits: object, inputs: int) -> None:
+    """Raise ConfigError unless this is what a network of two classes must give for so many inputs."""
+    found = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    if found != (inputs, 2):
+        raise ConfigError(f"the network gives {found} for inputs of two classes, expected a tensor ({inputs}, 2)")
 
 
 def _float32(name: str, tensor: Tensor) -> Shape:
