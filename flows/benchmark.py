@@ -11,6 +11,7 @@ from apd.benchmark import METHODS, cells, protocol_of
 from apd.config import ResourceConfig
 from apd.data.official import ORDERS
 from apd.data.official.orders import Order
+from apd.store import normal_url
 from flows.cells import command_for, prepare, publish, run_cells
 from flows.forms import BenchmarkName, Count, Seed
 
@@ -45,6 +46,7 @@ def benchmark(
     Returns:
         URLs of what was written, the table's first.
     """
+    out = normal_url(out)  # a relative folder is meant from here, not from where a node of Ray was started
     settings, wanted = settings or {}, resources or ResourceConfig()
     protocol, plan = protocol_of(name, settings), cells(methods, orders, seeds)
     prepare(out, protocol, data)

@@ -24,12 +24,13 @@ from flows.steps import first_done, step
 
 @step("prepare benchmark", timeout=None)
 def prepare(out: str, protocol: Protocol, data: str | None) -> None:
-    """See that data and network are there, and that the results go where there are none of other settings."""
+    """See that data and network are there, and that the results go where there are none of other settings or data."""
     found = benchmark.load_tasks(protocol, "A", Path(data) if data else None)
-    parameters = benchmark.network_for(protocol, found).spec(2).size
-    Results(out).claim(to_json(protocol))
+    network = benchmark.network_for(protocol, found)
+    network.check()
+    Results(out).claim(to_json(protocol), benchmark.data_of(found))
     log = get_run_logger()
-    log.info("%s: %d tasks, %d shared parameters", found.name, len(found), parameters)
+    log.info("%s: %d tasks, %d shared parameters", found.name, len(found), network.spec(2).size)
     for note in found.notes:
         log.warning("data: %s", note)
 
@@ -54,7 +55,8 @@ def run_cells(
 
     Raises ApdError naming those that failed once all others are finished.
     """
-    width, running, started = parallel or room(wanted), list[PrefectFuture[None]](), dict[str, PrefectFuture[None]]()
+    width = parallel or room(wanted, grown=True)
+    running, started = list[PrefectFuture[None]](), dict[str, PrefectFuture[None]]()
     for cell in plan:
         if len(running) >= width:
             running.remove(first_done(running))

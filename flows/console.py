@@ -3,12 +3,17 @@
 `prepare` must run before Prefect is imported, because Prefect reads its environment then.
 """
 
+import contextlib
 import logging
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+
+from apd.errors import ApdError
+from apd.wording import masked
 
 ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
@@ -83,3 +88,37 @@ def end_with_us(pid: int) -> None:
     with os.fdopen(waits) as end:
         shell = subprocess.Popen(command, stdin=end, stderr=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
     shell.returncode = 0  # it outlives us, which Popen would warn of
+
+
+@contextlib.contextmanager
+def server_needed() -> Iterator[None]:
+    """Raise ApdError where what is done in the block fails because Prefect's server is away; other errors pass."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_away(error):
+            raise
+        raise ApdError(_no_server(error)) from error
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether this is how Prefect's client, or the engine of its flows, says that nobody answers for the server."""
+    import httpx
+
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    by_engine = isinstance(error, RuntimeError) and "Failed to reach API" in str(error)
+    return by_engine or isinstance(error, httpx.TransportError)
+
+
+def _no_server(error: Exception) -> str:
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().api.url
+    what = masked(" ".join(str(error).split())) or type(error).__name__
+    if url is None:
+        return f"the Prefect server that was started for this command does not answer ({what}); try again"
+    return (
+        f"no Prefect server answers at PREFECT_API_URL={masked(url)} ({what}); start that server, correct the variable "
+        "or unset it: a command then runs with a server of its own"
+    )

@@ -7,6 +7,8 @@ clusters-<name>        per layer, which tasks share what
 report-<name>          link to the HTML report
 refused-<name>         what a gate kept out last, and why
 progress-<name>-<task> a bar while a task trains
+
+The name is the stream's, of which a bucket's has all parts; see `apd.store.stream_name`, and `flows.names` for keys.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,31 +16,32 @@ from typing import Any, cast
 from uuid import UUID
 
 import httpx
-from prefect import get_run_logger
+from prefect import get_client, get_run_logger
 from prefect.artifacts import (
-    Artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 
 from apd import overview
 from apd.overview.facts import learned_since_consolidation
 from apd.report import formats
 from apd.report.content import CapacityPoint, ConsolidationRow, Report
 from apd.report.tables import escape, markdown
-from apd.store import Candidate, RefusedConsolidation, Stream, Version, stream_name
+from apd.store import Candidate, RefusedConsolidation, Stream, Version, normal_url, stream_name
 from apd.wording import counted
-from flows.names import artifact_key
+from flows.names import artifact_key, distinct
 
 Row = dict[str, Any]
 
 
 def progress_bar(stream: str, task: str) -> Callable[[float], None]:
     """A bar in the UI; the function returned moves it, 0 to 100. A server that is away does not stop the training."""
-    key = artifact_key("progress", stream, task)
+    key = artifact_key("progress", stream, distinct(task))
     try:
         bar = cast(UUID, create_progress_artifact(0.0, key=key, description=f"training {escape(task)}"))
     except httpx.HTTPError as error:
@@ -55,8 +58,11 @@ def progress_bar(stream: str, task: str) -> Callable[[float], None]:
 
 
 def has_page(url: str) -> bool:
-    """Whether the server has ever shown the stream's page."""
-    return Artifact.get(artifact_key("stream", stream_name(url))) is not None
+    """Whether the server has shown the stream's page, which names its URL; that of another with its name is none."""
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[artifact_key("stream", stream_name(url))]))
+    with get_client(sync_client=True) as client:
+        pages = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC)
+    return any(f"`{normal_url(url)}/" in str(page.data) for page in pages)
 
 
 def show_accuracy(stream: Stream, version: Version) -> None:

@@ -1,5 +1,6 @@
 """Names that an operator reads: of flow runs and of artifacts."""
 
+import hashlib
 import re
 
 from prefect import runtime
@@ -10,6 +11,12 @@ from apd.store import stream_name
 def artifact_key(*parts: str) -> str:
     """A key Prefect accepts: lowercase letters, digits, dashes. The same parts give the same key, hence a history."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+
+
+def distinct(name: str) -> str:
+    """What keeps a name apart in a key from all others: `a-b` as it is, `a.b` with the beginning of its digest."""
+    kept = artifact_key(name)
+    return kept if kept == name else f"{kept}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def run_name() -> str:

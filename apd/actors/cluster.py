@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 
 import ray
+from ray import exceptions
 from ray._private import auto_init_hook
 
 from apd.actors.resources import nodes
@@ -31,8 +32,8 @@ def cluster(url: str, address: str | None = None) -> Iterator[None]:
     """Connect to Ray for the time of the block: the connection there is, `address`, RAY_ADDRESS, or a local Ray.
 
     Whoever opened the connection closes it; every actor of this process is gone then. Raises ClusterError when the
-    cluster cannot be reached, runs other versions, or has nodes on other machines while the stream at `url` is a local
-    folder that they could not see.
+    cluster cannot be reached, asks for a token that is not there, runs other versions, or has nodes on other machines
+    while the stream at `url` is a local folder that they could not see.
     """
     if ray.is_initialized():
         yield
@@ -76,7 +77,7 @@ def _connect(address: str | None) -> None:
             ray.init(address=address, log_to_driver=False, configure_logging=False)
         else:
             _start_local()
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, exceptions.AuthenticationError) as error:
         raise ClusterError(f"no connection to the Ray cluster at {address or 'this machine'}: {error}") from error
 
 

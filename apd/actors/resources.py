@@ -1,13 +1,33 @@
-"""What an actor asks of the cluster, and whether any node could ever give it."""
+"""What an actor asks of the cluster, and whether any node, there or yet to come, could ever give it.
 
-from typing import Any
+An autoscaler ends idle nodes and adds others when actors wait for them, so what is there now is not all there could be.
+Which groups of nodes it may add is kept by the Ray head as a `ClusterConfig`. No autoscaler of Ray 2.60 reports one, so
+infra/flow-worker does, by `announce_groups`.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import ray
 from ray import exceptions
+from ray._private.state import state
+from ray._raylet import RAY_NODE_GROUP_KEY  # type: ignore[attr-defined]
+from ray.core.generated.autoscaler_pb2 import ClusterConfig  # type: ignore[attr-defined]
 from ray.experimental import internal_kv
 
 from apd.config import ResourceConfig
-from apd.errors import ClusterError, NoNode
+from apd.errors import ClusterError, ConfigError, NoNode
+
+
+class Alike(NamedTuple):
+    """Nodes with the same resources."""
+
+    resources: Mapping[str, float]
+    """Of each, by Ray's names."""
+    number: int
 
 
 def nodes() -> list[dict[str, Any]]:
@@ -43,22 +63,30 @@ IDLE: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 2, "max_restarts": 0, 
 
 
 def check_resources(wanted: ResourceConfig, actors: int = 1) -> None:
-    """Raise NoNode unless the nodes could hold so many actors at once; waiting for them would last for ever."""
-    needs, held = requests(wanted), sum(_held(wanted))
+    """Raise NoNode unless the nodes, and those an autoscaler may add, could hold so many actors at once.
+
+    Waiting for them would last for ever.
+    """
+    there, to_come = _there(), _to_come()
+    held = _held(wanted, there + to_come)
     if held >= actors:
         return
-    have = [node["Resources"] for node in nodes()]
-    asked = ", ".join(f"{name} {amount:g}" for name, amount in needs.items())
-    offers = "; ".join(", ".join(f"{name} {node.get(name, 0):g}" for name in needs) for node in have)
+    asked = ", ".join(f"{name} {amount:g}" for name, amount in requests(wanted).items())
     what = f"an actor asks for {asked} but no Ray node has that"
     if actors > 1:
         what = f"{actors} workers ask for {asked} each but the Ray nodes have room for {held}"
-    raise NoNode(f"{what}; the nodes have: {offers}. Ask for less in the stream's resources, or add such a node")
+    offers = f"the nodes have: {_offers(wanted, there)}"
+    if to_come:
+        offers += f"; an autoscaler may add: {_offers(wanted, to_come, counted=True)}"
+    raise NoNode(f"{what}; {offers}. Ask for less in the stream's resources, or add such a node")
 
 
-def room(wanted: ResourceConfig) -> int:
-    """How many actors that ask for this the cluster holds at once when it has nothing else to do; one at least."""
-    return max(sum(_held(wanted)), 1)
+def room(wanted: ResourceConfig, grown: bool = False) -> int:
+    """How many actors that ask for this the cluster holds at once when it has nothing else to do; one at least.
+
+    grown: once an autoscaler has added all nodes it may. For work that can begin before these are there.
+    """
+    return max(_held(wanted, _there() + (_to_come() if grown else [])), 1)
 
 
 def free(wanted: ResourceConfig) -> int:
@@ -67,11 +95,50 @@ def free(wanted: ResourceConfig) -> int:
     return max(min(int(have.get(name, 0) // amount) for name, amount in requests(wanted).items()), 1)
 
 
-def _held(wanted: ResourceConfig) -> list[int]:
-    """How many actors each node holds when it has nothing else to do."""
-    needs = requests(wanted)
-    have = [node["Resources"] for node in nodes()]
-    return [min(int(node.get(name, 0) // amount) for name, amount in needs.items()) for node in have]
+def announce_groups(groups: str) -> None:
+    """Tell the Ray head which nodes an autoscaler may add; it knows until it ends. Raises ConfigError for other text.
+
+    groups: JSON like `[{"name": "gpu", "resources": {"CPU": 4, "GPU": 1}, "max_count": 8}]`, the resources those of one
+    node, memory in bytes. All groups whose nodes may train: Ray Train takes the cluster to be no larger than they are.
+    """
+    try:
+        config = ClusterConfig(node_group_configs=json.loads(groups))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f'groups of nodes should read like [{{"name": "gpu", "resources": {{"CPU": 4}}, "max_count": 8}}], '
+            f"not {groups!r}: {error}"
+        ) from None
+    head = internal_kv.internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
+    head.report_cluster_config(config.SerializeToString())
+
+
+def _there() -> list[Alike]:
+    return [Alike(node["Resources"], 1) for node in nodes()]
+
+
+def _to_come() -> list[Alike]:
+    """The nodes that an autoscaler may add to those that are there."""
+    there = Counter(node["Labels"].get(RAY_NODE_GROUP_KEY) for node in nodes())
+    config = state.get_cluster_config()
+    groups = config.node_group_configs if config else []
+    most = ((group, sys.maxsize if group.max_count < 0 else group.max_count) for group in groups)
+    return [Alike(group.resources, count - there[group.name]) for group, count in most if count > there[group.name]]
+
+
+def _held(wanted: ResourceConfig, have: Sequence[Alike]) -> int:
+    """How many actors these nodes hold when they have nothing else to do."""
+    needs = requests(wanted).items()
+    return sum(
+        alike.number * min(int(alike.resources.get(name, 0) // amount) for name, amount in needs) for alike in have
+    )
+
+
+def _offers(wanted: ResourceConfig, have: Sequence[Alike], counted: bool = False) -> str:
+    """What these nodes have of what is asked for."""
+    listed = (", ".join(f"{name} {alike.resources.get(name, 0):g}" for name in requests(wanted)) for alike in have)
+    return "; ".join(
+        f"{alike.number} times {text}" if counted else text for alike, text in zip(have, listed, strict=True)
+    )
 
 
 def requests(wanted: ResourceConfig) -> dict[str, float]:

@@ -68,11 +68,15 @@ def orderly_termination() -> Iterator[None]:
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """A user's mistake is one line on standard error and exit code 1, our defect a traceback; HELP has the others."""
+    """A user's mistake is one line on standard error and exit code 1, our defect a traceback; HELP has the others.
+
+    So is a Prefect server that is away.
+    """
     from apd.errors import ApdError
+    from flows.console import server_needed
 
     try:
-        with orderly_termination():
+        with orderly_termination(), server_needed():
             yield
     except ApdError as error:
         raise fail(f"{type(error).__name__}: {error}", 1) from None
@@ -122,9 +126,9 @@ app = typer.Typer(
 )
 
 
-def show(value: Any) -> None:
+def show(value: Any, in_a_line: bool = False) -> None:
     """Print JSON to standard output."""
-    typer.echo(json.dumps(value, indent=2))
+    typer.echo(json.dumps(value, indent=None if in_a_line else 2))
 
 
 def print_columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> None:

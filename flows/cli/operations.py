@@ -39,14 +39,20 @@ def up(
     ] = None,
     notify: NotifyOption = None,
 ) -> None:
-    """Start Prefect's server and worker, Ray with its dashboard, all deployments; what runs already is left alone."""
+    """Start Prefect's server and worker, Ray with its dashboard, all deployments.
+
+    What runs already is left alone; of the options, --notify alone can be given to an installation that is up.
+    """
     from flows.operations import local
 
-    def prepare(installation: "Installation") -> None:
+    def prepare(installation: "Installation", deployed: bool) -> None:
         os.environ.update(installation.environment)
-        from flows.operations.setup import setup
+        from flows.operations.setup import set_alerts, setup
 
-        setup(installation.stream, installation.pool, notify)
+        if not deployed:
+            setup(installation.stream, installation.pool, notify, replace=True)  # its own server works for it alone
+        elif notify:
+            set_alerts(notify)
 
     typer.echo("starting Prefect's server and worker and Ray, where they do not run yet ...", err=True)
     installation = local.up(home.expanduser().absolute(), prepare, stream=stream, pool=pool, s3=s3, database=database)
@@ -69,12 +75,22 @@ def down(home: HomeOption = HOME) -> None:
 
 
 @server.command()
-def setup(stream: StreamOption, pool: PoolOption = "apd", notify: NotifyOption = None) -> None:
-    """Make or update the work pool, all deployments of prefect.yaml and the automations on the configured server."""
+def setup(
+    stream: StreamOption,
+    pool: PoolOption = "apd",
+    notify: NotifyOption = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the deployments from another stream or pool they work on.")
+    ] = False,
+) -> None:
+    """Make or update the work pool, all deployments of prefect.yaml and the automations on the configured server.
+
+    A server has one set of deployments, for one stream and pool.
+    """
     from apd.store import normal_url
     from flows.operations.setup import setup as make
 
-    outcome = make(normal_url(stream), pool, notify)
+    outcome = make(normal_url(stream), pool, notify, replace)
     typer.echo(f"work pool     {outcome.pool}")
     typer.echo(f"deployments   {', '.join(outcome.deployments)}")
     typer.echo(f"automations   {', '.join(outcome.automations)}")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from apd.errors import ConfigError, NotFound
 from apd.store import Stream, make_bucket, normal_url
+from apd.wording import masked
 from flows.operations.processes import Processes
 from flows.operations.services import BUCKET, Installation, reserved_ports, services
 
@@ -25,7 +26,7 @@ SETTINGS = "installation.json"
 
 def up(
     home: Path,
-    prepare: Callable[[Installation], None],
+    prepare: Callable[[Installation, bool], None],
     *,
     stream: str | None = None,
     pool: str = "apd",
@@ -34,6 +35,7 @@ def up(
 ) -> Installation:
     """Start what does not run yet: all at once, then the worker, before which `prepare` makes what it is to work on.
 
+    prepare: is told whether the worker runs already, and so works on what was made before.
     stream: URL; by default one in the installation's own folder or, with `s3`, bucket. database: URL of a PostgreSQL
     database for Prefect. Raises ConfigError when it is up already with other settings.
     """
@@ -47,8 +49,7 @@ def up(
             processes.wait(service)
         if installation.s3:
             make_bucket(f"s3://{BUCKET}", storage_options=_s3_options(installation))
-        if not processes.running(worker.name):
-            prepare(installation)
+        prepare(installation, processes.running(worker.name))
         processes.start(worker)
         return installation
 
@@ -85,7 +86,9 @@ def _asynchronous(database: str | None) -> str | None:
         return database
     scheme, separator, rest = database.partition("://")
     if scheme not in ("postgres", "postgresql") or not separator:
-        raise ConfigError(f"--database {database!r} should read like postgresql://user:password@host:5432/prefect")
+        raise ConfigError(
+            f"--database {masked(database)!r} should read like postgresql://user:password@host:5432/prefect"
+        )
     return f"postgresql+asyncpg://{rest}"
 
 
@@ -114,9 +117,15 @@ def _require_same(before: Installation, wanted: Installation) -> None:
     for name in ("stream", "pool", "s3", "database"):
         running, asked = getattr(before, name), getattr(wanted, name)
         if running != asked:
+            here, there = _shown(running), _shown(asked)
+            other = f"not {there}" if here != there else "but with another password"
             raise ConfigError(
-                f"{before.home} is up with {name} {running!r}, not {asked!r}; `apd down` first, or take another --home"
+                f"{before.home} is up with {name} {here}, {other}; `apd down` first, or take another --home"
             )
+
+
+def _shown(setting: str | bool | None) -> str:
+    return repr(masked(setting) if isinstance(setting, str) else setting)
 
 
 def _s3_options(installation: Installation) -> dict[str, str]:

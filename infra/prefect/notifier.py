@@ -4,7 +4,8 @@
     PREFECT_API_URL=http://127.0.0.1:4200/api infra/prefect/notifier.py s3://bucket/stream [PORT]
 
 Point the bucket's notifications for created objects (Ceph, MinIO and AWS all post the same JSON) to
-http://HOST:PORT/. A task is complete once its task.json is there, so only that object counts.
+http://HOST:PORT/, 8010 where none is given. A task is complete once its task.json is there, so only that object
+counts.
 """
 
 import http.server
@@ -14,6 +15,9 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from flows.events import announce_arrival
+
+PORT = 8010
+"""Beside those of `apd up`, where S3 answers on 8000 and Ceph's monitor on 8001."""
 
 
 def arrived(notification: dict[str, Any], stream: str) -> list[str]:
@@ -45,7 +49,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def main() -> None:
     """Serve until interrupted."""
     Handler.stream = sys.argv[1]
-    port = int(sys.argv[2]) if len(sys.argv) > 2 else 8001
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else PORT
     http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 

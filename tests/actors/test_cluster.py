@@ -55,6 +55,16 @@ def test_the_address_of_a_ray_client_is_refused(unconnected: None, tmp_path: Pat
         cluster(str(tmp_path), "ray://127.0.0.1:10001").__enter__()
 
 
+def test_a_cluster_that_wants_a_token_which_is_not_there_is_an_error_of_ours(started: Nodes, tmp_path: Path) -> None:
+    """In a process of its own: Ray reads how to authenticate once."""
+    script = f"from apd.actors import cluster\nwith cluster({str(tmp_path)!r}, {started.address!r}): pass"
+    environment = os.environ | {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
+    environment.pop("RAY_AUTH_TOKEN", None)
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert f"ClusterError: no connection to the Ray cluster at {started.address}: Token authentication" in ended.stderr
+    assert "no authentication token was found" in ended.stderr
+
+
 def test_a_local_ray_that_does_not_start_is_an_error_that_says_so(tmp_path: Path) -> None:
     script = f"from apd.actors import cluster\nwith cluster({str(tmp_path)!r}, 'local'): pass"
     with subprocess.Popen(

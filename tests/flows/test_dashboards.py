@@ -1,12 +1,13 @@
 """What the artifacts in Prefect's UI say, from the stream alone."""
 
 import pytest
+from prefect import flow, get_client
 
 from apd.errors import TaskRefused
 from apd.learner import Learner
 from apd.overview import build_report, growth
 from apd.report.content import Report
-from flows.dashboards import capacity_rows, cluster_rows, headline, sharing, stream_page
+from flows.dashboards import capacity_rows, cluster_rows, headline, progress_bar, sharing, stream_page
 from flows.names import artifact_key
 from tests.overview.small_streams import SHARING, learner, noise, samples
 
@@ -23,6 +24,20 @@ def made() -> Learner:
 @pytest.fixture(scope="module")
 def report(made: Learner) -> Report:
     return build_report(made.stream, made.stream.head())
+
+
+def test_tasks_whose_names_a_key_cannot_tell_apart_have_bars_of_their_own(prefect: None):
+    @flow
+    def work() -> None:
+        for percent, task in enumerate(("a-b", "a.b", "a_b")):
+            progress_bar("named-alike", task)(float(percent))
+
+    work()
+    with get_client(sync_client=True) as client:
+        wanted = {"artifacts": {"key": {"like_": "progress-named-alike-%"}}}
+        bars = client.request("POST", "/artifacts/latest/filter", json=wanted).json()
+    assert sorted(bar["data"] for bar in bars) == [0.0, 1.0, 2.0]
+    assert "progress-named-alike-a-b" in [bar["key"] for bar in bars]
 
 
 def test_capacity_and_drift_are_told_version_by_version_the_newest_first(made: Learner):

@@ -1,5 +1,6 @@
 """Deployment files are what the tools that read them expect; no container engine or cluster is needed to know."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,8 +8,8 @@ from pathlib import Path
 
 import kubernetes_validate
 import pytest
-import ray.autoscaler
 import yaml
+from ray.autoscaler._private.kuberay import autoscaling_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,11 +39,6 @@ def test_compose():
     assert passes("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "infra/compose.yaml")
 
 
-def test_ray_cluster():
-    schema = Path(ray.autoscaler.__file__).with_name("ray-schema.json")
-    assert passes("check-jsonschema", "--schemafile", schema, "infra/ray-cluster.yaml")
-
-
 def test_yaml_is_tidy():
     assert passes("yamllint", "--strict", *sorted(INFRA.glob("*.yaml")), "prefect.yaml")
 
@@ -61,6 +57,17 @@ def test_kubernetes_resources():
         resources[-1]["metadata"] = {"name": f"pod-{number}", **group["template"]["metadata"]}
     for resource in resources:
         kubernetes_validate.validate(resource, "1.34", strict=True)
+
+
+def test_the_groups_that_the_flow_worker_announces_are_those_of_the_autoscaler():
+    cluster, flows, *_ = documents("kubernetes.yaml")
+    cluster["metadata"]["namespace"] = "default"
+    node_types = autoscaling_config._derive_autoscaling_config_from_ray_cr(cluster)["available_node_types"]
+    del node_types["headgroup"]
+    [container] = flows["spec"]["template"]["spec"]["containers"]
+    [text] = [one["value"] for one in container["env"] if one["name"] == "RAY_NODE_GROUPS"]
+    announced = {group["name"]: (group["resources"], group["max_count"]) for group in json.loads(text)}
+    assert announced == {name: (one["resources"], one["max_workers"]) for name, one in node_types.items()}
 
 
 def test_every_file_runs_the_locked_ray():

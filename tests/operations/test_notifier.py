@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.operations.services import PORTS
+
 FILE = Path(__file__).parent.parent.parent / "infra" / "prefect" / "notifier.py"
 
 
@@ -34,3 +36,7 @@ def notification(key: str, bucket: str = "apd", event: str = "ObjectCreated:Put"
 )
 def test_only_a_complete_task_of_the_stream_is_an_arrival(notifier, message, folders):
     assert notifier.arrived(message, "s3://apd/stream") == folders
+
+
+def test_its_usual_port_is_none_that_an_installation_takes(notifier):
+    assert notifier.PORT not in {*PORTS.values(), PORTS["s3"] + 1}
