@@ -1,6 +1,8 @@
 """One task of a stream, ready to answer; and as a plain state dict for use without us."""
 
+import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from apd.data import read_inputs
 from apd.decomposition import bare_state
 from apd.errors import DataError, Unreachable
 from apd.networks import from_config
-from apd.store import Stream
+from apd.store import Stream, TaskEntry
 from apd.training import predict_logits
 
 
@@ -74,19 +76,30 @@ def _check_place(file: Path) -> None:
 def checkout(stream: Stream, folder: Path, version: int | None = None) -> int:
     """Write every task of a version as `<task>.safetensors` into a new folder; returns how many there are.
 
-    `index.json`, written last, gives each task's file, classes and test accuracy, and the network that the files are
-    state dicts of. Raises DataError when the folder is there already.
+    `index.json`, written last, gives each task's file, classes and test accuracy (null where these parameters were
+    never measured), the network that the files are state dicts of, and which tasks are left out because they were
+    forgotten since. Raises DataError when the folder is there already; after any other error it is not there either.
     """
     chosen = stream.head() if version is None else stream.version(version)
+    gone = stream.forgotten_since(chosen)
     try:
         folder.mkdir(parents=True)
     except OSError as error:
         raise DataError(f"{folder} cannot be made: {error.strerror}; name a folder that is not there yet") from error
-    tasks = {}
-    for entry in chosen.entries:
-        export(stream, entry.name, folder / f"{entry.name}.safetensors", chosen.number)
-        described = {"file": f"{entry.name}.safetensors", "test_accuracy": entry.test_accuracy}
-        tasks[entry.name] = described | {"classes": list(entry.classes)}
-    index = {"stream": stream.url, "version": chosen.number, "network": to_json(stream.config.network), "tasks": tasks}
-    (folder / "index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+    with contextlib.ExitStack() as after_an_error:
+        after_an_error.callback(shutil.rmtree, folder)
+        there = [entry for entry in chosen.entries if entry.name not in gone]
+        tasks = {entry.name: _written(stream, entry, folder, chosen.number) for entry in there}
+        index = {"stream": stream.url, "version": chosen.number, "network": to_json(stream.config.network)}
+        index |= {"tasks": tasks, "forgotten_since": list(gone)}
+        (folder / "index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+        after_an_error.pop_all()
     return len(tasks)
+
+
+def _written(stream: Stream, entry: TaskEntry, folder: Path, version: int) -> dict[str, Any]:
+    """What the index says of a task, once its file is there."""
+    file, measured = f"{entry.name}.safetensors", stream.evaluations.get(entry.theta_key)
+    export(stream, entry.name, folder / file, version)
+    accuracy = measured["test_accuracy"] if measured else None
+    return {"file": file, "test_accuracy": accuracy, "classes": list(entry.classes)}

@@ -24,7 +24,7 @@ from apd.actors import metrics
 from apd.benchmark import other_orders
 from apd.config import ResourceConfig
 from apd.data import validate_task
-from apd.errors import ClusterError, NoNode, NotFound, StateError, TaskRejected, Unreachable, WorkerLost
+from apd.errors import ApdError, ClusterError, NoNode, NotFound, StateError, TaskRejected, Unreachable, WorkerLost
 from apd.report.page import html
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
 from apd.store.attempts import SHARED
@@ -94,22 +94,40 @@ def no_stream(url: str) -> str | None:
 
 @step("find arrivals", timeout=None)
 def find_arrivals(url: str) -> list[str]:
-    """Validate every complete folder of the inbox: accept it in arrival order, or reject it with the reason."""
+    """Validate every complete folder of the inbox: accept it in arrival order, or reject it with the reason.
+
+    A folder that can be neither, and that no other run has dealt with, stays for the next run.
+    """
     log, stream = get_run_logger(), Stream.open(url)
     accepted = []
     for folder in stream.inbox.complete():
         try:
-            info = validate_task(stream.inbox.folder(folder), stream.config)
-            number = stream.inbox.accept(folder, info)
-        except TaskRejected as reason:
-            stream.inbox.reject(folder, str(reason))
-            log.warning("rejected %s: %s", folder, reason)
-            continue
-        accepted.append(info.name)
-        log.info("accepted %s as arrival %d: %d classes", info.name, number, len(info.classes))
+            accepted += _take_in(stream, folder)
+        except PASSING:
+            raise
+        except ApdError as error:
+            if stream.inbox.is_complete(folder):
+                log.error("%s stays in the inbox, it can be neither accepted nor rejected: %s", folder, error)
     for folder in stream.inbox.incomplete():
         log.info("waiting for %s: its task.json is not there yet", folder)
+    for key in stream.inbox.misnamed():
+        log.warning("nobody looks at %r: no task folder or file can have that name", key)
     return accepted
+
+
+def _take_in(stream: Stream, folder: str) -> list[str]:
+    """The name of the task that the folder became; nothing when it was rejected, or another run deals with it."""
+    log = get_run_logger()
+    try:
+        info = validate_task(stream.inbox.folder(folder), stream.config)
+        number = stream.inbox.accept(folder, info)
+    except TaskRejected as reason:
+        if stream.inbox.is_complete(folder):
+            stream.inbox.reject(folder, str(reason))
+            log.warning("rejected %s: %s", folder, reason)
+        return []
+    log.info("accepted %s as arrival %d: %d classes", info.name, number, len(info.classes))
+    return [info.name]
 
 
 @step("list waiting")
@@ -185,7 +203,11 @@ def _watch(work: Iterator[Progress | Candidate], stream: str, name: str) -> Cand
 @step("note failure")
 def note_failure(url: str, name: str, reason: str) -> None:
     """Count a training, or consolidation, that failed by itself; after LIMIT of them no run tries it unasked."""
-    count = Failures(Stream.open(url).objects).add(name, reason)
+    stream = Stream.open(url)
+    if not name.startswith(SHARED) and not stream.inbox.has_claim(name):
+        get_run_logger().warning("%s was forgotten while it was trained", name)
+        return
+    count = Failures(stream.objects).add(name, reason)
     after = "it is left out from now on" if count >= LIMIT else "the next run tries again"
     get_run_logger().error("%s has failed %d of %d times: %s", name.removeprefix(SHARED), count, LIMIT, after)
 
@@ -216,7 +238,18 @@ def evaluate(url: str, version: int | None, again: bool, task: str | None = None
     """Measure the tasks, or this one, whose parameters have not been measured before (`again`: all), on Ray actors."""
     stream = Stream.open(url)
     measured = stream.head() if version is None else stream.version(version)
-    return measure(stream, measured.entries if task is None else (measured.entry(task),), again)
+    if task is not None:
+        return measure(stream, (measured.entry(task),), again)
+    gone = _forgotten_since(stream, measured)
+    return measure(stream, tuple(entry for entry in measured.entries if entry.name not in gone), again)
+
+
+def _forgotten_since(stream: Stream, version: Version) -> tuple[str, ...]:
+    """Names of the tasks that are left out of what is done with the version."""
+    gone = stream.forgotten_since(version)
+    if gone:
+        get_run_logger().warning("left out, forgotten since version %d: %s", version.number, ", ".join(gone))
+    return gone
 
 
 def measure(stream: Stream, entries: tuple[TaskEntry, ...], again: bool) -> list[actors.Evaluation]:
@@ -286,6 +319,7 @@ def publish_report(url: str, version: int | None, benchmark: str | None = None) 
     """
     stream = Stream.open(url)
     shown = stream.head() if version is None else stream.version(version)
+    _forgotten_since(stream, shown)
     content = overview.build_report(stream, shown)
     if benchmark:
         tasks = [task.name for task in content.tasks]

@@ -1,5 +1,6 @@
 """Predictions of a stored task, and the task as a file that needs nothing of ours."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,36 @@ def test_a_place_that_cannot_be_written_is_named(learner: Learner, tmp_path: Pat
         export(learner.stream, "shoes", tmp_path)
     with pytest.raises(Unreachable, match=r"cannot be written.*File name too long"):
         export(learner.stream, "shoes", tmp_path / ("x" * 300))
+
+
+def test_an_old_version_is_checked_out_without_what_was_forgotten_since(tmp_path: Path):
+    learner = learned(NetworkConfig("mlp", {"hidden": [4]}))
+    learner.forget("shoes")
+    assert checkout(learner.stream, tmp_path / "out", version=2) == 1
+    index = json.loads((tmp_path / "out" / "index.json").read_text())
+    assert (list(index["tasks"]), index["forgotten_since"]) == (["bags"], ["shoes"])
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"bags.safetensors", "index.json"}
+
+
+def test_a_checkout_that_fails_leaves_no_folder(tmp_path: Path):
+    learner = learned(NetworkConfig("mlp", {"hidden": [4]}))
+    learner.stream.blobs.delete(learner.stream.head().entry("bags").record)
+    with pytest.raises(NotFound):
+        checkout(learner.stream, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkout_tells_the_accuracy_of_these_very_parameters(tmp_path: Path):
+    made = few(3, **SHARING, max_accuracy_drop=1.0)
+    head = made.stream.head()
+    assert head.kind == "consolidate"
+    first, second, _ = head.entries
+    made.stream.evaluations.put(first.theta_key, {"validation_accuracy": 0.5, "test_accuracy": 0.25})
+    made.stream.evaluations.remove(second.theta_key)
+    checkout(made.stream, tmp_path / "out")
+    tasks = json.loads((tmp_path / "out" / "index.json").read_text())["tasks"]
+    assert [tasks[entry.name]["test_accuracy"] for entry in (first, second)] == [0.25, None]
+    assert first.test_accuracy != 0.25
 
 
 def test_a_forgotten_task_answers_no_more(tmp_path: Path):

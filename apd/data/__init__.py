@@ -13,7 +13,7 @@ digits      sixteen small tasks from scikit-learn's digits
 official    benchmark streams from the official files of public datasets
 """
 
-from apd.data.format import Folder, LocalFolder, TaskInfo, check_name, read_info
+from apd.data.format import Folder, LocalFolder, TaskInfo, check_name, measure, read_info
 from apd.data.loading import load_task
 from apd.data.packing import (
     pack,
@@ -40,6 +40,7 @@ __all__ = [
     "check_fits",
     "check_name",
     "load_task",
+    "measure",
     "pack",
     "pack_arrays",
     "pack_dataset",

@@ -22,10 +22,11 @@ Each Parquet file has exactly two columns and no nulls; it is read a few rows at
     files         {"train": "train.parquet", ...}: the file of each split, directly in the folder
 """
 
+import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -39,6 +40,8 @@ SCHEMA = 1
 METADATA = "task.json"
 METADATA_LIMIT = 4 * 2**20
 """Bytes; a longer one is refused unread."""
+PIECE = 2**20
+"""Bytes that are read at once where all of a file is read."""
 SPLITS = ("train", "validation", "test")
 SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -138,6 +141,16 @@ class TaskInfo:
         return cls(**(values | lists))
 
 
+def measure(folder: Folder, name: str) -> dict[str, Any]:
+    """Size and SHA-256 of a file, read in pieces."""
+    digest, size = hashlib.sha256(), 0
+    with folder.open(name) as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+            size += len(piece)
+    return {"size": size, "sha256": digest.hexdigest()}
+
+
 def safe(name: str) -> bool:
     """Whether a name may become part of a path: see the module's docstring for the rule."""
     return bool(SAFE_NAME.fullmatch(name)) and ".." not in name
@@ -168,11 +181,18 @@ def read_info(folder: Folder) -> TaskInfo:
     return info
 
 
-def _check_classes(classes: tuple[str, ...]) -> None:
-    named = all(name.strip() for name in classes)
+def _check_classes(classes: Sequence[object]) -> None:
+    odd = [name for name in classes if not _is_text(name)]
+    _check(not odd, "classes", odd[:10], "names, as text")
+    named = all(str(name).strip() for name in classes)
     _check(len(classes) >= 2 and named, "classes", list(classes)[:10], "two or more names")
     twice = [name for name, count in Counter(classes).items() if count > 1]
     _check(not twice, "classes", twice[:10], "different from each other")
+
+
+def _is_text(name: object) -> bool:
+    """Whether it can be written as a name; that of a folder may be bytes that are no text."""
+    return isinstance(name, str) and name.encode(errors="replace").decode() == name
 
 
 def _list_of(kind: type, values: Any) -> bool:

@@ -101,7 +101,8 @@ def _damage_rejected(file: str) -> Iterator[None]:
     except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter from a damaged name of a column
         raise TaskRejected(f"{file} is not a readable Parquet file: {error}") from None
     except OSError as error:
-        if error.errno is not None:  # the disk or network failed; Arrow's complaints about content have no number
+        # Arrow's complaints about content are just this, without a number; all others are of a disk or a network
+        if type(error) is not OSError or error.errno is not None:
             raise
         raise TaskRejected(f"{file} is not a readable Parquet file: {error}") from None
 

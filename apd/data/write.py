@@ -25,7 +25,8 @@ def write_task(
 
     splits: chunks of rows by split ("train", "validation", "test"), each consumed once and never held together.
     classes: names in label order; None names them by their numbers. What an interrupted call leaves behind has no
-    `task.json`, and the next call overwrites it. DataError if the folder holds anything else, or rows break the format.
+    `task.json`, and the next call overwrites it. DataError if the folder holds anything else, which is not touched, or
+    if rows break the format.
     """
     check_name(name)
     if "train" not in splits:
@@ -39,13 +40,18 @@ def write_task(
     for split, (head, rest) in streams.items():
         counts[split] = Counter()
         checked = _checked(f"{split}.parquet", chain([head], rest), shape, dtype, classes, counts[split])
-        write_rows(folder / f"{split}.parquet", checked, prod(shape), dtype)
+        write_rows(_partial(folder / f"{split}.parquet"), checked, prod(shape), dtype)
     names = tuple(_numbered(counts) if classes is None else classes)
     info = TaskInfo(name, names, shape, dtype, {split: f"{split}.parquet" for split in counts})
     labels = range(len(names))
     check_counts(info, {split: np.array([found[label] for label in labels]) for split, found in counts.items()})
-    _write_last(folder / METADATA, info)
+    _finish(folder, info)
     return info
+
+
+def unfinish(folder: Path) -> None:
+    """Make a task that was just written what an interrupted call leaves behind."""
+    os.replace(folder / METADATA, _partial(folder / METADATA))
 
 
 def _begun(split: str, chunks: Iterable[Chunk]) -> tuple[Chunk, Iterator[Chunk]]:
@@ -66,15 +72,26 @@ def _kind_of_input(chunk: Chunk) -> tuple[Shape, Dtype]:
     raise DataError(f"inputs are {inputs.dtype} but must be uint8 or float32")
 
 
+def _partial(path: Path) -> Path:
+    """What a file is called until the task is whole; nobody else names files like this."""
+    return path.with_name(f"{path.name}.partial")
+
+
 def _clear(folder: Path) -> None:
-    """Make the folder, without what an interrupted call left in it."""
+    """Make the folder, without what an interrupted call left in it.
+
+    A split has its final name only once `task.json.partial` is there: without that it is somebody's own file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    leftovers = {f"{split}.parquet" for split in SPLITS} | {f"{METADATA}.partial"}
-    found = {entry.name for entry in folder.iterdir()}
+    splits, metadata = [folder / f"{split}.parquet" for split in SPLITS], _partial(folder / METADATA)
+    leftovers = {*map(_partial, splits), metadata} | (set(splits) if metadata.exists() else set())
+    found = set(folder.iterdir())
     if found - leftovers:
-        raise DataError(f"folder {folder} holds {min(found - leftovers)!r}; expected a new or empty folder for a task")
-    for name in found:
-        (folder / name).unlink()
+        foreign = min(path.name for path in found - leftovers)
+        raise DataError(f"folder {folder} holds {foreign!r}; expected a new or empty folder for a task")
+    for path in sorted(found - {metadata}):
+        path.unlink()
+    metadata.unlink(missing_ok=True)
 
 
 def _checked(
@@ -101,8 +118,9 @@ def _numbered(counts: Mapping[str, Counter[int]]) -> list[str]:
     return [str(label) for label in found]
 
 
-def _write_last(path: Path, info: TaskInfo) -> None:
-    """Appear under the final name with all content or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(info.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+def _finish(folder: Path, info: TaskInfo) -> None:
+    """Give the files their names; `task.json` appears last, with all content or not at all."""
+    metadata = folder / METADATA
+    _partial(metadata).write_text(json.dumps(info.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name in [*info.files.values(), METADATA]:
+        os.replace(_partial(folder / name), folder / name)

@@ -36,6 +36,7 @@ def arrivals(stream: Stream) -> list[Row]:
     waiting = [_row(one.task, "waiting", describe(stream, one)) for one in inbox.waiting()]
     submitted = [_row(folder, "submitted", "in the inbox") for folder in inbox.complete()]
     arriving = [_row(folder, "arriving", "in the inbox, without task.json") for folder in inbox.incomplete()]
+    arriving += [_row(key, "arriving", "no task folder or file can have that name") for key in inbox.misnamed()]
     refused = [_row(one.task, "refused", _why(stream, one.task)) for one in inbox.refused()]
     rejected = [_row(folder, "rejected", reason) for folder, reason in inbox.rejected().items()]
     return waiting + submitted + arriving + refused + rejected
@@ -90,7 +91,7 @@ def status(stream: Stream) -> Row:
 
 
 def learned_since_consolidation(stream: Stream, head: Version) -> int:
-    """How many tasks of the head were learned after its last consolidation."""
+    """How many tasks of the head were learned after its last consolidation, unless a rollback undid that."""
     last = next((version.number for version in _back_from(stream, head) if version.kind == "consolidate"), 0)
     return sum(entry.learned_in > last for entry in head.entries)
 
@@ -100,18 +101,18 @@ def _back_from(stream: Stream, head: Version) -> Iterator[Version]:
     while number is not None:
         version = stream.version(number)
         yield version
-        number = version.parent
+        number = version.grew_from
 
 
 def is_due(stream: Stream) -> bool:
     """Whether `consolidate_every` tasks were learned since the last consolidation, and the variant clusters at all.
 
-    A head whose consolidation was refused at every tolerance would only be refused again: the next one is due when it
-    has grown.
+    A head whose consolidation was refused at every tolerance would only be refused again, and one that a rollback undid
+    would only be undone again: the next one is due when the head has grown.
     """
-    if stream.config.learning.variant != "apd2":
-        return False
     head = stream.head()
+    if stream.config.learning.variant != "apd2" or head.kind == "rollback":
+        return False
     settings = stream.config.consolidation
     grown = learned_since_consolidation(stream, head) >= settings.consolidate_every
     clusterings = [one for one in stream.refusals.consolidations(head.number) if not one.refit]

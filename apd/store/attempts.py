@@ -24,6 +24,10 @@ REFIT = "_refit"
 """Attempt at learning sigma again."""
 
 
+FILES = ("base.json", "snapshot.safetensors", "candidate.json", "failures.json")
+"""All that an attempt consists of; what else people keep beside them is not ours."""
+
+
 def is_of_a_task(name: str) -> bool:
     """Whether an attempt of this name is a task's."""
     return not name.startswith(SHARED)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from apd.errors import CorruptObject
-from apd.store.formats import RESTORE, digest_of
+from apd.errors import CorruptObject, NotFound
+from apd.store.formats import JSON, RESTORE, digest_of, owner_of
 from apd.store.objects import Listed, Objects
 
 PARALLEL = 8
@@ -64,6 +64,14 @@ class Blobs:
                 f"{RESTORE}"
             )
         return data
+
+    def owner(self, digest: str) -> dict[str, JSON]:
+        """For whom the blob was written, without reading all of a large one; nothing if it is gone, or damaged."""
+        try:
+            with self._objects.open(key_of(digest)) as file:
+                return owner_of(file)
+        except NotFound:
+            return {}
 
     def delete(self, digest: str) -> None:
         """Remove the blob if it is there."""

@@ -5,7 +5,8 @@ version that differs in nothing but this, then what was trained of it goes, and 
 
 What remains: its name, classes and accuracies in old manifests, its share in sigma, which all tasks use, and in the
 sigma_g of clusters it was a member of. The commit comes first; the removal follows and can be repeated until it is
-complete.
+complete. It goes by what the blobs themselves say, so that it finds those of trainings and consolidations that were
+refused or given up, of which nothing else tells.
 """
 
 import dataclasses
@@ -47,12 +48,17 @@ class Forgetting:
         commit_id = secrets.token_hex(16)
         return self._history.commit(lambda head: self._without(head, name, commit_id))
 
+    def is_done(self, name: str) -> bool:
+        """Whether it is forgotten, so that forgetting it again only goes on with the removal. Raises UnknownTask."""
+        head = self._history.head()
+        return self._aside(head, name) is None and _forgets(self._last_with(head, name), name)
+
     def _without(self, head: Version, name: str, commit_id: str) -> Version:
         aside = self._aside(head, name)
         if aside is not None:
             return self._never_learned(head, aside, commit_id)
         last = self._last_with(head, name)
-        if last.kind == "forget" and last.details["task"] == name:
+        if _forgets(last, name):
             return last
         gone = last.entry(name)
         kept = tuple(entry for entry in head.entries if entry.name != name)
@@ -99,7 +105,7 @@ class Forgetting:
     def _last_with(self, head: Version, name: str) -> Version:
         """The newest version that has the task, or that forgot it."""
         for version in self._history.log():
-            if version.has(name) or (version.kind == "forget" and version.details["task"] == name):
+            if version.has(name) or _forgets(version, name):
                 return version
         raise head.unknown(name)
 
@@ -117,6 +123,11 @@ class Forgetting:
             for parameter, clusters in old.members.items()
         }
         return self._records.write_json("clustering", Clustering(old.rounds, members).to_json() | {"commit": commit_id})
+
+
+def _forgets(version: Version, name: str) -> bool:
+    """Whether this version is the one that forgot the task."""
+    return version.kind == "forget" and bool(version.details["task"] == name)
 
 
 def sums_of(records: Records, entries: Sequence[TaskEntry], commit_id: str) -> str | None:
@@ -167,10 +178,17 @@ class Removal:
             self._remove_record(digest)
         for theta_key in details["theta_keys"]:
             Measurements(self._objects, "evaluation").remove(theta_key)
-        in_parallel(self._blobs.delete, details.get("blobs_aside", []))
+        in_parallel(self._blobs.delete, [*details.get("blobs_aside", []), *self._own(version)])
         Attempts(self._objects).drop(SHARED)
         if self._inbox.remove(details["task"], details["arrival"]):
             Measurements(self._objects, "comparison").remove(details["task"])
+
+    def _own(self, version: Version) -> list[str]:
+        """Every blob that carries the arrival: of versions, and of what was trained, refused or given up."""
+        stored, arrival = list(self._blobs.stored()), (version.details["task"], version.details["arrival"])
+        owners = in_parallel(self._blobs.owner, stored)
+        mine = ((owner.get("task"), owner.get("arrival")) == arrival for owner in owners)
+        return [digest for digest, is_mine in zip(stored, mine, strict=True) if is_mine]
 
     def _remove_record(self, digest: str) -> None:
         """The record last: as long as it is there, it says what is left to remove."""

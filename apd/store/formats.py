@@ -39,7 +39,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -58,6 +58,9 @@ SCHEMA = 1
 """Newest format of every kind that this release reads and writes."""
 
 NO_DIGEST = "0" * 64
+
+DOCUMENT, PARQUET = b'{"body":', b"PAR1"
+"""How a document and a Parquet file begin; a safetensors file begins with the length of its header in 8 bytes."""
 
 RESTORE = "restore it from a copy of the stream; `apd verify` names all that is damaged"
 
@@ -211,6 +214,22 @@ def decode_table(data: bytes, where: str) -> list[JSON]:
         return [json.loads(row) for row in table["entry"].to_pylist()]
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptObject(f"{where} does not hold a table of entries: {error}") from None
+
+
+def owner_of(file: BinaryIO) -> dict[str, JSON]:
+    """For which commit, and for which task's arrival if it is one's alone, a blob was written; nothing if damaged."""
+    try:
+        start = file.read(len(DOCUMENT))
+        if start == DOCUMENT:
+            owner = json.loads(start + file.read())["body"]
+        elif start.startswith(PARQUET):
+            owner = json.loads(pq.ParquetFile(file, pre_buffer=False).metadata.metadata[b"apd"])["owner"]
+        else:
+            described = json.loads(file.read(int.from_bytes(start, "little")))
+            owner = json.loads(described["__metadata__"]["apd"])["owner"]
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
+        return {}
+    return dict(owner)
 
 
 def _write_parquet(columns: Mapping[str, pa.Array], described: JSON, **options: Any) -> bytes:

@@ -1,6 +1,7 @@
 """Arriving tasks: the inbox that people write into, and the arrivals, numbered once and for all.
 
-    inbox/<folder>/...            submitted; complete once task.json is there
+    inbox/<folder>/...            submitted; complete once task.json is there; what else it holds is not kept
+    inbox/<folder>/order.<ns>     when `apd submit` did so: servers tell whole seconds only
     names/<task>.json             whose data the name stands for; created once, decides between two of the same name
     tasks/<task>/...              the accepted data
     arrivals/00000012.json        the order of arrival, without gaps
@@ -10,28 +11,29 @@ Accepting goes: claim the name, copy the data, append the arrival, empty the inb
 again completes it: the claim remembers the number after which its arrival has to be.
 """
 
-import hashlib
 import itertools
 import json
+import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from apd.data import TaskInfo
+from apd.data import Folder, LocalFolder, TaskInfo, measure
 from apd.errors import AlreadyExists, DataError, NotFound, TaskRejected, UnknownTask
 from apd.store.blobs import in_parallel
 from apd.store.formats import JSON, compact, decode_document, digest_of, encode_document
 from apd.store.history import last_of
 from apd.store.manifest import Version, now
-from apd.store.objects import Objects, check_key, fetch_if_there
+from apd.store.objects import Objects, check_key, fetch_if_there, is_key, shown
 from apd.store.progress import Meter, Progress, unheard
 from apd.store.refusals import Refusals
 
 METADATA = "task.json"
 SETTLED = "settled.json"
-CHUNK = 2**20
+ORDER = "order."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,21 @@ class Inbox:
 
     def complete(self) -> list[str]:
         """Folders whose task.json is there, the one completed first first."""
-        listed = self._listed().items()
-        done = {name: files[METADATA] for name, files in listed if METADATA in files and SETTLED not in files}
-        return sorted(done, key=lambda folder: (done[folder], folder))
+        done = {folder: files for folder, files in self._listed().items() if METADATA in files and SETTLED not in files}
+        return sorted(done, key=lambda folder: (done[folder][METADATA], _order(done[folder]), folder))
+
+    def is_complete(self, folder: str) -> bool:
+        """Whether the folder still waits to be looked at, and no run has dealt with it meanwhile."""
+        settled = self._objects.exists(f"inbox/{folder}/{SETTLED}")
+        return not settled and self._objects.exists(f"inbox/{folder}/{METADATA}")
 
     def incomplete(self) -> list[str]:
         """Folders still being written."""
         return sorted(name for name, files in self._listed().items() if not {METADATA, SETTLED} & files.keys())
+
+    def misnamed(self) -> list[str]:
+        """Keys in the inbox that no object of a stream can have; nothing of them is looked at."""
+        return sorted(shown(listed.key) for listed in self._objects.list("inbox/") if not is_key(listed.key))
 
     def folder(self, folder: str) -> ObjectFolder:
         """A submitted folder, to read."""
@@ -94,56 +104,67 @@ class Inbox:
 
         Interrupted and done again, it goes on in the same place; another folder's name gets a suffix.
         """
-        sizes = {file.name: file.stat().st_size for file in Path(path).iterdir() if file.is_file()}
+        place = Path(os.path.abspath(path))  # the working folder has a name, too
+        sizes = {file.name: file.stat().st_size for file in place.iterdir() if file.is_file()}
         if METADATA not in sizes:
             raise DataError(f"{path} has no {METADATA}; `apd pack` makes a task folder with one")
-        folder, meter = self._free("inbox", Path(path).name, sizes), Meter(sum(sizes.values()), progress)
+        folder, meter = self._place_of(place), Meter(sum(sizes.values()), progress)
 
         def upload(name: str) -> None:
-            self._objects.upload(Path(path) / name, f"inbox/{folder}/{name}", meter.moved)
+            self._objects.upload(place / name, f"inbox/{folder}/{name}", meter.moved)
 
         in_parallel(upload, sorted(sizes.keys() - {METADATA}))
+        self._objects.put(f"inbox/{folder}/{ORDER}{time.time_ns():020d}", b"submitted")
         upload(METADATA)
         return folder
 
+    def has_claim(self, name: str) -> bool:
+        """Whether the name stands for a task: one was accepted, and not forgotten since."""
+        return self._objects.exists(claim_key(name))
+
     def knows(self, name: str) -> bool:
         """Whether a task of that name was accepted, or a folder of that name waits in the inbox."""
-        return self._objects.exists(claim_key(name)) or self._objects.exists(f"inbox/{name}/{METADATA}")
+        return self.has_claim(name) or self._objects.exists(f"inbox/{name}/{METADATA}")
 
     def accept(self, folder: str, info: TaskInfo) -> int:
         """Register a validated folder; returns its arrival number, the same one however often it is called.
 
-        Raises TaskRejected when the name stands for other data already.
+        Only the files that its task.json names are kept. Raises TaskRejected when the name stands for other data
+        already, NotFound when another run deals with the folder at this moment.
         """
-        source = self.folder(folder)
-        names = source.names()
-        files = dict(zip(names, in_parallel(lambda name: measure(source, name), names), strict=True))
-        claim = self._claim(info, files)
-        data = [name for name in names if name != METADATA]
+        found = self._content("inbox", folder)
+        claim = self._claim(info, _measured(self.folder(folder), info))
+        data = sorted(set(info.files.values()))
         in_parallel(lambda name: self._objects.copy(f"inbox/{folder}/{name}", f"tasks/{info.name}/{name}"), data)
         self._objects.copy(f"inbox/{folder}/{METADATA}", f"tasks/{info.name}/{METADATA}")
         number = self._append(claim)
-        self._empty(folder, names)
+        self._empty(folder, found)
         return number
 
     def register(self, info: TaskInfo) -> int:
         """Number a task whose data is not kept in the store; the same one however often it is called."""
         return self._append(self._claim(info, {}))
 
+    def check_name(self, folder: Folder, info: TaskInfo) -> None:
+        """Raise TaskRejected when the task's name stands for other data than those in this folder."""
+        claim = self._read_claim(info.name)
+        if claim is not None and claim["fingerprint"] != _fingerprint(info, _measured(folder, info)):
+            raise _taken(info.name, claim)
+
     def reject(self, folder: str, reason: str) -> str:
         """Move a folder to the rejected area, with the reason in a file; returns where it is."""
-        names = self.folder(folder).names()
-        place = self._free("rejected", folder, {})
-        in_parallel(lambda name: self._objects.copy(f"inbox/{folder}/{name}", f"rejected/{place}/{name}"), names)
+        found = self._content("inbox", folder)
+        place = suffixed(folder) if self._content("rejected", folder) else folder
+        in_parallel(lambda name: self._objects.copy(f"inbox/{folder}/{name}", f"rejected/{place}/{name}"), found)
         described = {"folder": folder, "reason": reason, "rejected": now()}
         self._objects.put(f"rejected/{place}/reason.json", json.dumps(described, indent=2).encode())
-        self._empty(folder, names)
+        self._empty(folder, found)
         return self._objects.where(f"rejected/{place}")
 
     def rejected(self) -> dict[str, str]:
         """Reasons by folder."""
-        keys = [item.key for item in self._objects.list("rejected/") if item.key.endswith("/reason.json")]
-        return {key.split("/")[1]: self._reason(key) for key in keys}
+        paths = [item.key.split("/") for item in self._objects.list("rejected/")]
+        return {path[1]: self._reason("/".join(path)) for path in paths if path[2:] == ["reason.json"]}
 
     def _reason(self, key: str) -> str:
         """For people, who may have written it."""
@@ -167,8 +188,7 @@ class Inbox:
         for number in itertools.count(head.watermark + 1):
             if head.is_settled(number):
                 continue
-            body = self._arrival(number)
-            if body is None:
+            if (body := self._arrival(number)) is None:
                 break
             found.append(_registration(body, number))
         return [one for one in found if (one.task in known) == refused]
@@ -225,17 +245,16 @@ class Inbox:
 
     def _claim(self, info: TaskInfo, files: dict[str, JSON]) -> dict[str, JSON]:
         """The claim on the task's name: a new one, or the one there is if it is for the same data."""
-        content = {"info": info.to_json(), "files": files}
-        fingerprint = digest_of(compact(content))
+        fingerprint = _fingerprint(info, files)
         last = last_of(lambda number: self._objects.exists(arrival_key(number)), self._head().watermark)
-        fresh = content | {"fingerprint": fingerprint, "id": secrets.token_hex(16), "after": last, "created": now()}
+        fresh = {"info": info.to_json(), "files": files, "fingerprint": fingerprint, "after": last}
+        fresh |= {"id": secrets.token_hex(16), "created": now()}
         try:
             self._objects.create(claim_key(info.name), encode_document("name", fresh))
         except AlreadyExists:
             claim = self._read_claim(info.name)
             if claim is None or claim["fingerprint"] != fingerprint:
-                when = f"arrived on {claim['created']}" if claim else "was just forgotten"
-                raise TaskRejected(f"a task named {info.name!r} with other data {when}; choose another name") from None
+                raise _taken(info.name, claim) from None
             return claim
         return fresh
 
@@ -256,7 +275,7 @@ class Inbox:
         data = fetch_if_there(self._objects, key)
         return None if data is None else decode_document("arrival", data, self._objects.where(key))
 
-    def _empty(self, folder: str, names: Sequence[str]) -> None:
+    def _empty(self, folder: str, names: Iterable[str]) -> None:
         """Remove a folder that has been dealt with; the marker keeps what is left of it from being looked at again."""
         self._objects.put(f"inbox/{folder}/{SETTLED}", compact({"settled": now()}))
         in_parallel(lambda name: self._objects.delete(f"inbox/{folder}/{name}"), names)
@@ -269,19 +288,35 @@ class Inbox:
                 self._empty(folder, [name for name in names if name != SETTLED])
 
     def _listed(self) -> dict[str, dict[str, float]]:
-        """{folder: {file: modified}} of the inbox."""
+        """{folder: {file: modified}} of the inbox, files in its sub-folders included."""
         found: dict[str, dict[str, float]] = {}
         for listed in self._objects.list("inbox/"):
             _, folder, *rest = listed.key.split("/")
-            if rest:
+            if rest and is_key(listed.key):
                 found.setdefault(folder, {})["/".join(rest)] = listed.modified
         return found
 
-    def _free(self, area: str, folder: str, files: Mapping[str, int]) -> str:
-        """The folder's name, with a suffix if something else is there than some of these files (sizes by name)."""
+    def _content(self, area: str, folder: str) -> list[str]:
+        """Names in a folder of an area, those in its sub-folders included."""
         prefix = f"{area}/{folder}/"
-        found = {listed.key.removeprefix(prefix): listed.size for listed in self._objects.list(prefix)}
-        return folder if found.items() <= files.items() else f"{folder}.{secrets.token_hex(4)}"
+        return [item.key.removeprefix(prefix) for item in self._objects.list(prefix) if is_key(item.key)]
+
+    def _place_of(self, path: Path) -> str:
+        """The folder's name, with a suffix unless all that is there is of these very files; sizes are often equal."""
+        mine, there = LocalFolder(path), self.folder(path.name)
+        found = [name for name in self._content("inbox", path.name) if not name.startswith(ORDER)]
+        same = set(found) <= set(mine.names()) and all(measure(mine, name) == measure(there, name) for name in found)
+        return path.name if same else suffixed(path.name)
+
+
+def suffixed(folder: str) -> str:
+    """A name that nothing has, for a folder whose own is taken."""
+    return f"{folder}.{secrets.token_hex(4)}"
+
+
+def _order(names: Iterable[str]) -> str:
+    """When the folder was submitted, by the clock of who did; other uploaders say nothing."""
+    return max((name for name in names if name.startswith(ORDER)), default="")
 
 
 def claim_key(name: str) -> str:
@@ -294,16 +329,22 @@ def arrival_key(number: int) -> str:
     return f"arrivals/{number:08d}.json"
 
 
+def _measured(folder: Folder, info: TaskInfo) -> dict[str, JSON]:
+    """{name: {"size", "sha256"}} of what belongs to a task in its folder."""
+    names = sorted({METADATA, *info.files.values()})
+    return dict(zip(names, in_parallel(lambda name: measure(folder, name), names), strict=True))
+
+
+def _fingerprint(info: TaskInfo, files: dict[str, JSON]) -> str:
+    """Of everything that a task arrives with."""
+    return digest_of(compact({"info": info.to_json(), "files": files}))
+
+
+def _taken(name: str, claim: dict[str, JSON] | None) -> TaskRejected:
+    when = f"arrived on {claim['created']}" if claim else "was just forgotten"
+    return TaskRejected(f"a task named {name!r} with other data {when}; choose another name, or forget that task first")
+
+
 def _registration(body: dict[str, Any], number: int) -> Registration:
     info = TaskInfo.from_json(body["info"])
     return Registration(info.name, number, info, body["files"])
-
-
-def measure(folder: ObjectFolder, name: str) -> dict[str, JSON]:
-    """Size and SHA-256 of a file, read in pieces."""
-    digest, size = hashlib.sha256(), 0
-    with folder.open(name) as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return {"size": size, "sha256": digest.hexdigest()}

@@ -43,6 +43,10 @@ class Marks:
         """Whether the record was removed on purpose."""
         return self._objects.exists(_tombstone_key(record))
 
+    def buried(self) -> set[str]:
+        """All such records."""
+        return {item.key.removeprefix("forgotten/").removesuffix(".json") for item in self._objects.list("forgotten/")}
+
     def pin(self, number: int) -> None:
         """Keep all of a version for the grace period. Raises NotFound when it was collected."""
         self._objects.put(pin_key(number), encode_document("pin", {"version": number, "created": now()}))

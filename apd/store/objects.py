@@ -129,11 +129,25 @@ class Objects(ABC):
         return True
 
 
+def is_key(key: str) -> bool:
+    """Whether an object may have this key: it would not leave the prefix, nor be changed on the way."""
+    odd = any(part in ("", ".", "..") for part in key.split("/"))
+    return not odd and "\\" not in key and "\0" not in key and shown(key) == key
+
+
 def check_key(key: str) -> str:
-    """The key itself; raises StoreError for one that would leave the prefix or be changed on the way."""
-    if any(part in ("", ".", "..") for part in key.split("/")) or "\\" in key or "\0" in key:
-        raise StoreError(f"{key!r} is no key of an object: parts are separated by single /, none is . or ..")
+    """The key itself; raises StoreError for one that no object may have."""
+    if not is_key(key):
+        raise StoreError(
+            f"{shown(key)!r} is no key of an object: its parts are separated by single /, none is . or .., and it is "
+            "text without backslashes"
+        )
     return key
+
+
+def shown(key: str) -> str:
+    """A key for people; a folder may hold names that are no text."""
+    return key.encode(errors="backslashreplace").decode()
 
 
 def check_data(key: str, data: bytes) -> None:
@@ -165,8 +179,13 @@ def normal_url(url: str) -> str:
 
 
 def stream_name(url: str) -> str:
-    """The last segment of the URL's path."""
-    return normal_url(url).rsplit("/", 1)[-1]
+    """What people see: `shoes` of the folder `/data/shoes`, `shoes-stream` of `s3://shoes/stream`.
+
+    In buckets whole paths, for there the last part is often the same, and one Prefect server may show many streams.
+    """
+    place = normal_url(url)
+    parts = place.partition("://")[2].split("/")
+    return place.rsplit("/", 1)[-1] if is_local(place) else "-".join(part for part in parts if part)
 
 
 def number_in(area: str, key: str) -> int | None:

@@ -11,11 +11,12 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import aiohttp
 import fsspec
@@ -186,11 +187,12 @@ class RemoteObjects(Objects):
             self._files.put_file(str(file), self._path(key), callback=_Pieces(moved))
 
     def open(self, key: str) -> BinaryIO:
-        """Reads by ranges, ahead of the caller."""
+        """Reads by ranges, ahead of the caller; raises NotFound and Unreachable later, too."""
         if self._protocol == "memory":  # where all readers of an object would share one position
             return io.BytesIO(self.read(key))
         with self._reading(key):
-            return self._files.open(self._path(key), "rb", block_size=READ_AHEAD)  # type: ignore[no-any-return]
+            file = self._files.open(self._path(key), "rb", block_size=READ_AHEAD)
+        return cast(BinaryIO, _Reader(file, lambda: self._reading(key)))
 
     def sweep(self, before: float) -> int:
         """Abort old uploads in parts, which are kept and paid for until somebody does."""
@@ -226,6 +228,34 @@ class RemoteObjects(Objects):
             yield
         except FAULTS as error:
             raise Unreachable(f"{self.where(key)} cannot be written: {_reason(error)}") from error
+
+
+class _Reader(io.RawIOBase):
+    """A file of fsspec's whose requests, which come with its reads, fail as ours do."""
+
+    def __init__(self, file: Any, reading: Callable[[], AbstractContextManager[None]]) -> None:
+        self._file = file
+        self._reading = reading
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def read(self, size: int = -1) -> bytes:
+        with self._reading():
+            return bytes(self._file.read(size))
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class _Pieces(fsspec.Callback):  # type: ignore[misc]

@@ -24,18 +24,18 @@ from typing import Any, Literal
 
 from apd.config import StreamConfig, from_json, to_json
 from apd.data import TaskData, TaskInfo, load_task
-from apd.errors import AlreadyExists, CorruptObject, NotFound, TaskRejected
+from apd.errors import AlreadyExists, CorruptObject, NotFound, TaskRejected, UnknownTask
 from apd.state import FIRST, UNCLUSTERED, Arrival, Clustering, Consolidation, Learned, Snapshot, TaskState, Tensors
 from apd.store import proposals
-from apd.store.attempts import REFIT, Attempts
+from apd.store.attempts import REFIT, Attempts, is_of_a_task
 from apd.store.blobs import Blobs, key_of
 from apd.store.commits import Commits
 from apd.store.connect import connect
 from apd.store.evaluations import Measurements
 from apd.store.forget import Forgetting, Removal
 from apd.store.formats import JSON, decode_document, encode_document
-from apd.store.history import History
-from apd.store.inbox import Inbox, ObjectFolder
+from apd.store.history import History, version_key
+from apd.store.inbox import Inbox, ObjectFolder, arrival_key
 from apd.store.manifest import SigmaRef, TaskEntry, Version, now
 from apd.store.marks import Marks
 from apd.store.objects import Objects, normal_url, stream_name
@@ -75,10 +75,17 @@ class Stream:
     def create(cls, url: str, config: StreamConfig, *, storage_options: Mapping[str, Any] | None = None) -> "Stream":
         """A new empty stream.
 
-        Raises AlreadyExists when there is one, UnsafeStore when the server does not honour put-if-absent.
+        Raises AlreadyExists when there is one, or a part of one that was not copied to its end; UnsafeStore when the
+        server does not honour put-if-absent.
         """
         objects = connect(url, storage_options)
         stream = cls(objects, config, storage_options)
+        parts = [key for key in (version_key(1), arrival_key(1)) if objects.exists(key)]
+        if parts and not objects.exists(CONFIG):
+            raise AlreadyExists(
+                f"{stream.url} holds {parts[0]} of a stream that was not copied to its end; choose another place, or "
+                "copy it there again"
+            )
         stream.history.require_safe_store()
         first = Version(0, None, "create", f"created {stream.name}", "0" * 32, now())
         stream.history.create_first(first)
@@ -121,6 +128,11 @@ class Stream:
             return FIRST
         pull = self.records.read_statistics(version.statistics)
         return Arrival(self.load_sigma(version.sigma), pull, len(version.entries))
+
+    def forgotten_since(self, version: Version) -> tuple[str, ...]:
+        """Names of the tasks that a version lists and that were forgotten afterwards: they cannot be loaded."""
+        buried = self.marks.buried()
+        return tuple(entry.name for entry in version.entries if entry.record in buried)
 
     def load_sigma(self, ref: SigmaRef) -> Tensors:
         """A shared sigma; do not change its tensors, they are kept in memory for the next caller."""
@@ -209,6 +221,10 @@ class Stream:
         Removal(self.objects, self.inbox).remove(version)
         return version
 
+    def is_forgotten(self, name: str) -> bool:
+        """Whether `commit_forget` would make no new version. Raises UnknownTask as that does."""
+        return Forgetting(self.objects, self.history, self.inbox).is_done(name)
+
     def task_folder(self, name: str) -> ObjectFolder:
         """The data of an accepted task, to read."""
         return self.inbox.task_folder(name)
@@ -236,8 +252,14 @@ class Stream:
         return self._attempts.begin(task, base)
 
     def save_attempt(self, task: str, snapshot: Snapshot, **extra: JSON) -> None:
-        """Save where a training is; `extra` is kept with the snapshot's values."""
+        """Save where a training is; `extra` is kept with the snapshot's values. UnknownTask if it was forgotten.
+
+        It is looked for afterwards: what was saved while the task was forgotten goes as well.
+        """
         self._attempts.save(task, snapshot, extra)
+        if is_of_a_task(task) and not self.inbox.has_claim(task):
+            self._attempts.clear(task)
+            raise UnknownTask(f"task {task!r} was forgotten while it was trained")
 
     def load_attempt(self, task: str) -> Snapshot | None:
         """The last saved attempt of a task, None when there is none."""

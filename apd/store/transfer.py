@@ -9,7 +9,7 @@ from typing import Any
 from apd.errors import AlreadyExists
 from apd.store.blobs import in_parallel
 from apd.store.connect import connect
-from apd.store.objects import Objects
+from apd.store.objects import Objects, is_key
 from apd.store.progress import Meter, Progress, unheard
 from apd.store.stream import CONFIG, Stream
 
@@ -37,9 +37,13 @@ def copy_stream(
 
 
 def _everything(source: Objects) -> dict[str, int]:
-    """Sizes by key; versions are listed before what they refer to, so that nothing of a listed one is missing."""
+    """Sizes by key; versions are listed before what they refer to, so that nothing of a listed one is missing.
+
+    What lies in the inbox under a name that no object can have stays there.
+    """
     versions = {item.key: item.size for item in source.list("versions/")}
-    return versions | {item.key: item.size for item in source.list("") if not item.key.startswith("versions/")}
+    others = (item for item in source.list("") if not item.key.startswith("versions/"))
+    return versions | {item.key: item.size for item in others if is_key(item.key)}
 
 
 def copy_objects(source: Objects, target: Objects, sizes: Mapping[str, int], progress: Progress = unheard) -> None:
@@ -55,7 +59,7 @@ def copy_objects(source: Objects, target: Objects, sizes: Mapping[str, int], pro
 
 def copy_object(source: Objects, target: Objects, key: str) -> None:
     """One object of any size, through this machine."""
-    if source.stat(key).size <= WHOLE:
+    if 0 < source.stat(key).size <= WHOLE:  # a stream writes no empty object, but keeps those that people gave it
         target.put(key, source.read(key))
         return
     with tempfile.NamedTemporaryFile() as file:

@@ -47,7 +47,12 @@ def checkout(
     from apd.serving import checkout as write
     from apd.store import Stream
 
-    typer.echo(f"wrote {counted(write(Stream.open(stream), folder, version), 'task')} to {folder}")
+    opened = Stream.open(stream)
+    number = opened.head().number if version is None else version
+    typer.echo(f"wrote {counted(write(opened, folder, number), 'task')} to {folder}")
+    gone = opened.forgotten_since(opened.version(number))
+    if gone:
+        typer.echo(f"left out, forgotten since: {', '.join(gone)}")
 
 
 @app.command(rich_help_panel=KEEP)

@@ -111,14 +111,15 @@ def submit(
     opened = Stream.open(stream)
     for folder in folders:
         refuse_early(opened, folder)
+    submitted = []
     for folder in folders:
-        with shown(folder.name) as progress:
-            opened.inbox.submit(folder, progress)
-        typer.echo(f"submitted {folder.name} to {opened.url}/inbox")
+        with shown(folder.absolute().name) as progress:
+            submitted.append(opened.inbox.submit(folder, progress))
+        typer.echo(f"submitted {submitted[-1]} to {opened.url}/inbox")
     if os.environ.get("PREFECT_API_URL"):
         from flows.events import announce_arrival
 
-        told = announce_arrival(opened.url, [folder.name for folder in folders])
+        told = announce_arrival(opened.url, submitted)
         typer.echo("announced to Prefect" if told else "Prefect does not answer: the next scheduled run will find them")
 
 

@@ -24,7 +24,11 @@ LONGEST_PAUSE = 600.0
 def run(
     stream: StreamOption,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Keep running and look into the inbox again and again.")
+        bool,
+        typer.Option(
+            "--watch",
+            help="Keep running and look into the inbox again and again; --json then prints a line for each run.",
+        ),
     ] = False,
     every: Annotated[
         float, typer.Option("--every", help="Seconds between two looks, with --watch.", metavar="SECONDS", min=0.1)
@@ -45,7 +49,7 @@ def run(
     console.prepare()
     asked = Asked(max_parallel, workers)
     if watch:
-        watch_inbox(opened, every, asked)
+        watch_inbox(opened, every, asked, as_json)
     elif not learn_what_waits(opened, asked, as_json):
         raise typer.Exit(REFUSED)
 
@@ -60,7 +64,7 @@ class Asked(NamedTuple):
 PLAIN = Asked()
 
 
-def learn_what_waits(stream: "Stream", asked: Asked = PLAIN, as_json: bool = False) -> bool:
+def learn_what_waits(stream: "Stream", asked: Asked = PLAIN, as_json: bool = False, in_a_line: bool = False) -> bool:
     """One run of the flow, and what came of it; False when a task was refused."""
     from flows.run import run as flow
 
@@ -68,7 +72,7 @@ def learn_what_waits(stream: "Stream", asked: Asked = PLAIN, as_json: bool = Fal
     learned = flow(stream.url, max_parallel=asked.max_parallel, workers=asked.workers)
     refused = [one.task for one in stream.inbox.refused() if one.task not in before]
     if as_json:
-        show({"learned": learned, "refused": refused, "version": stream.head().number})
+        show({"learned": learned, "refused": refused, "version": stream.head().number}, in_a_line)
     elif learned:
         typer.echo(f"version {stream.head().number}: learned {', '.join(learned)}")
     elif not refused:
@@ -76,16 +80,18 @@ def learn_what_waits(stream: "Stream", asked: Asked = PLAIN, as_json: bool = Fal
     return not refused
 
 
-def watch_inbox(stream: "Stream", every: float, asked: Asked = PLAIN) -> None:
+def watch_inbox(stream: "Stream", every: float, asked: Asked = PLAIN, as_json: bool = False) -> None:
     """Run the flow whenever something waits, for ever; after a failure, look again after twice the pause."""
     from apd import overview
     from apd.errors import ApdError
+    from flows.console import server_needed
 
     pause = every
     while True:
         try:
             if stream.inbox.complete() or overview.learnable(stream):
-                learn_what_waits(stream, asked)
+                with server_needed():
+                    learn_what_waits(stream, asked, as_json, in_a_line=True)
             pause = every
         except ApdError as error:
             pause = min(2 * pause, max(every, LONGEST_PAUSE))
@@ -180,8 +186,11 @@ def consolidate(
         console.prepare()
         from flows.consolidate import consolidate as flow
 
-        version = flow(stream)
-        outcome = REFUSAL if version is None else "consolidated"
+        version = flow(stream, only_if_due=only_if_due)
+        if version is not None:
+            outcome = "consolidated"
+        elif opened.refusals.consolidations(opened.head().number):
+            outcome = REFUSAL
     show({"version": version, "outcome": outcome}) if as_json else typer.echo(
         outcome if version is None else f"version {version}: {opened.version(version).message}"
     )
@@ -198,16 +207,13 @@ def forget(
 ) -> None:
     """Remove a task's parameters and data from every version; every other task stays bit-identical (checked).
 
-    Also a task that waits, or that was refused.
+    Also a task that waits, that was refused, or that a rollback set aside.
     """
     from apd.store import Stream
     from flows import console
 
     opened = Stream.open(stream)
-    head, aside = opened.head(), is_unsettled(opened, task)
-    if not aside and not any(version.has(task) for version in opened.log()):
-        raise head.unknown(task)
-    if (aside or head.has(task)) and not yes:
+    if not opened.is_forgotten(task) and not yes:
         typer.confirm(f"Remove {task} for good, its data and its parameters in every version?", abort=True)
     console.prepare()
     from flows.forget import forget as flow
@@ -217,11 +223,6 @@ def forget(
     show({"version": version.number, **version.details}) if as_json else typer.echo(
         f"version {version.number}: {version.message}, {unchanged} unchanged"
     )
-
-
-def is_unsettled(stream: "Stream", task: str) -> bool:
-    """Whether the task has arrived and waits, or was refused: no version has it."""
-    return task in {one.task for one in (*stream.inbox.waiting(), *stream.inbox.refused())}
 
 
 @app.command(rich_help_panel=WORK)

@@ -139,3 +139,12 @@ class TestParquet:
         (tmp_path / "text.parquet").write_text("a,b")
         with pytest.raises(DataError, match=r"text.parquet is not a readable Parquet file"):
             pack_parquet([tmp_path / "text.parquet"], tmp_path / "t", "shoes", input_shape=PICTURE)
+
+
+def test_a_class_whose_name_is_no_text_is_refused_before_anything_is_packed(tmp_path):
+    for name in ("boot", "sandal"):
+        save(tmp_path / "pictures" / name / "1.png")
+    (tmp_path / "pictures" / "boot").rename(tmp_path / "pictures" / "b\udcffot")
+    with pytest.raises(DataError, match=r"classes is \['b\\udcffot'\] but must be names, as text"):
+        pack_image_folder(tmp_path / "pictures", tmp_path / "t", "shoes", input_shape=PICTURE)
+    assert not (tmp_path / "t").exists()

@@ -1,5 +1,7 @@
 """Task folders from Datasets and from whatever a command line names."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +97,9 @@ def test_each_kind_of_source_is_recognised(tmp_path, monkeypatch):
 def test_what_fits_no_packer_or_not_the_stream(tmp_path):
     with pytest.raises(DataError, match="nowhere does not exist; expected a folder of pictures"):
         pack(str(tmp_path / "nowhere"), tmp_path / "t", "shoes", STREAM)
+    for name in ("nothere.parquet", "nothere.npz"):
+        with pytest.raises(DataError, match=f"{name} does not exist; expected a folder of pictures"):
+            pack(str(tmp_path / name), tmp_path / "t", "shoes", STREAM)
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(DataError, match=r"notes.txt exists but is of another kind"):
         pack(str(tmp_path / "notes.txt"), tmp_path / "t", "shoes", STREAM)
@@ -105,6 +110,31 @@ def test_what_fits_no_packer_or_not_the_stream(tmp_path):
     hub_file(tmp_path / "dev.parquet", img=encoded(), label=digits())
     with pytest.raises(DataError, match=r"dev.parquet begins with no split's name"):
         pack(str(tmp_path), tmp_path / "t", "shoes", STREAM)
+
+
+def test_a_source_where_the_task_would_be_made_is_left_alone(tmp_path, monkeypatch):
+    """`cd photos; apd pack shoes shoes`, with the shoes as they come from the hub."""
+    shoes = tmp_path / "shoes"
+    shoes.mkdir()
+    for split in ("train", "test"):
+        hub_file(shoes / f"{split}.parquet", img=encoded(), label=digits())
+    before = {path.name: path.read_bytes() for path in shoes.iterdir()}
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"shoes is shoes, where the task would be made; choose another folder"):
+        pack("shoes", Path("shoes"), "shoes", STREAM)
+    with pytest.raises(DataError, match=r"shoes/train.parquet lies in shoes, where the task would be made"):
+        pack("shoes/train.parquet", Path("shoes"), "shoes", STREAM)
+    assert {path.name: path.read_bytes() for path in shoes.iterdir()} == before
+    assert pack("shoes", tmp_path / "out" / "shoes", "shoes", STREAM).files.keys() == {"train", "test"}
+
+
+def test_a_task_of_another_stream_does_not_stand_in_the_way_of_the_next(tmp_path):
+    np.savez(tmp_path / "wrong.npz", x=pixels() / 255, y=digits())
+    np.savez(tmp_path / "right.npz", x=pixels(), y=digits())
+    with pytest.raises(TaskRejected, match="the stream takes uint8"):
+        pack(str(tmp_path / "wrong.npz"), tmp_path / "t", "shoes", STREAM)
+    pack(str(tmp_path / "right.npz"), tmp_path / "t", "shoes", STREAM)
+    loaded(tmp_path / "t")
 
 
 def test_inputs_to_predict_for(tmp_path):

@@ -3,12 +3,15 @@
 import json
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from safetensors.torch import load_file
 
 from apd.data import TaskInfo
@@ -151,7 +154,7 @@ class Enough(Exception):
 def test_a_watch_outlives_failures_and_looks_again_later(own: Stream, monkeypatch: pytest.MonkeyPatch, capsys):
     pauses: list[float] = []
     outcomes: list[Callable[[], None]] = [fails, fails, lambda: None]
-    monkeypatch.setattr(work, "learn_what_waits", lambda stream, asked: outcomes.pop(0)())
+    monkeypatch.setattr(work, "learn_what_waits", lambda *_, **__: outcomes.pop(0)())
 
     def sleep(seconds: float) -> None:
         pauses.append(seconds)
@@ -168,6 +171,41 @@ def test_a_watch_outlives_failures_and_looks_again_later(own: Stream, monkeypatc
 
 def fails() -> None:
     raise ClusterError("no node")
+
+
+AWAY = {PREFECT_API_URL: "http://user:secret@127.0.0.1:9/api"}
+"""Settings that name a Prefect server where nobody listens."""
+
+
+@pytest.mark.parametrize("command", [["run"], ["prefect", "setup"]])
+def test_a_prefect_server_that_is_away_is_a_mistake_in_one_line(own: Stream, command: list[str]):
+    submit(own, 3)
+    with temporary_settings(AWAY):
+        said = mistake(*command)
+    assert "no Prefect server answers at PREFECT_API_URL=http://user:***@127.0.0.1:9/api" in said
+    assert "secret" not in said
+
+
+def test_a_watch_outlives_a_server_that_is_away_and_prints_a_line_for_each_run(
+    own: Stream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    submit(own, 3)
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        away.close()
+        if len(pauses) == 2:
+            raise Enough
+
+    monkeypatch.setattr(work, "time", SimpleNamespace(sleep=sleep))
+    away = ExitStack()
+    away.enter_context(temporary_settings(AWAY))
+    with away, pytest.raises(Enough):
+        work.watch_inbox(own, every=5.0, as_json=True)
+    assert pauses == [10.0, 5.0]
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {"learned": [digits()[3].name], "refused": [], "version": 5}
 
 
 def test_evaluate_shows_accuracies_now_and_then(own: Stream):

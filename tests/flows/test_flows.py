@@ -1,5 +1,6 @@
 """The flows on a real Prefect and a real Ray, with tasks that train in a fraction of a second."""
 
+import shutil
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -275,8 +276,13 @@ def test_a_deployment_waits_for_its_stream_and_misses_one_that_was_lost(learned:
     state = run(f"{tmp_path}/new", return_state=True)
     assert (state.name, state.type.name) == ("Skipped", "COMPLETED")
     assert f"there is no stream in {tmp_path}/new yet; for example: apd init {tmp_path}/new" in state.message
+    lost = copy(learned, tmp_path / "lost")
+    report(lost.url)
+    shutil.rmtree(lost.url)
     with pytest.raises(NotFound, match="there is no stream in"):
-        run(f"{tmp_path}/{learned.name}")
+        run(lost.url)
+    state = run(f"{tmp_path}/elsewhere/lost", return_state=True)
+    assert state.name == "Skipped", "it has only the name of one that was shown"
 
 
 def test_a_report_of_an_old_version_can_be_written_later(learned: Stream, tmp_path: Path):

@@ -13,6 +13,7 @@ from apd.networks import from_config
 from apd.store import Stream
 from apd.training import Fit
 from flows.cli import app
+from tests.flows.command import apd
 from tests.flows.small_tasks import create, digits
 from tests.store.samples import CONFIG, learn
 
@@ -70,6 +71,16 @@ def test_checkout_writes_an_old_version_as_plain_networks(tmp_path: Path) -> Non
     assert all(written[name].equal(expected[name]) for name in expected)
 
 
+def test_checkout_names_what_was_forgotten_since(tmp_path: Path) -> None:
+    stream = create(tmp_path / "stream")
+    names = [train(stream, number) for number in range(2)]
+    stream.commit_forget(names[0])
+    assert run("checkout", str(tmp_path / "out"), "--version", "2").splitlines() == [
+        f"wrote 1 task to {tmp_path / 'out'}",
+        f"left out, forgotten since: {names[0]}",
+    ]
+
+
 def test_checkout_overwrites_nothing(stream: Stream, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     assert "name a folder that is not there yet" in run("checkout", str(tmp_path / "out"), code=1)
@@ -86,6 +97,13 @@ def test_rollback_makes_a_new_version_equal_to_the_old_one(stream: Stream) -> No
 
 def test_rollback_to_a_version_that_is_not_there_says_which_there_are(stream: Stream) -> None:
     assert "no version 9" in run("rollback", "9", code=1)
+
+
+def test_forgetting_what_a_rollback_set_aside_asks_first(stream: Stream) -> None:
+    run("rollback", "1")
+    assert "Remove b for good" in apd("forget", "b", code=1, answer="n\n").output
+    assert [entry.name for entry in stream.version(3).entries] == ["a", "b", "c"]
+    assert stream.load_task(stream.version(3), "b").name == "b"
 
 
 def test_fork_goes_on_independently(stream: Stream, tmp_path: Path) -> None:

@@ -3,15 +3,24 @@
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect import flow
+from prefect.logging import disable_run_logger
 
-from apd.errors import StateError, Unreachable
+from apd.config import StreamConfig
+from apd.data import TaskInfo, validate_task
+from apd.errors import CorruptObject, StateError, Unreachable
+from apd.store import Stream
+from apd.store.failures import CONSOLIDATION, Failures
+from apd.store.inbox import ObjectFolder, claim_key
+from flows import steps
 from flows.run import result_of
-from flows.steps import first_done, step
+from flows.steps import find_arrivals, first_done, note_failure, step
+from tests.flows.small_tasks import create, names, submit
 
 
 def test_storage_that_is_away_or_hangs_is_tried_again(prefect: None):
@@ -92,3 +101,54 @@ def test_the_first_of_several_steps_to_be_done_is_found(prefect: None):
         return [found, first_done(steps[:1]).result()]
 
     assert work() == ["first", "last"]
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[Stream]:
+    """Empty; its steps are called as functions, outside any run."""
+    with disable_run_logger():
+        yield create(tmp_path / "stream")
+
+
+@pytest.mark.parametrize("moment", ["before it is read", "after it was read"])
+def test_a_folder_that_another_run_accepts_meanwhile_is_not_rejected(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch, moment: str
+):
+    """As when the schedules of `run` and `ingest` meet."""
+
+    def overtaken(folder: ObjectFolder, config: StreamConfig) -> TaskInfo:
+        info = validate_task(folder, config)
+        Stream.open(stream.url).inbox.accept(names(1)[0], info)
+        return info if moment == "after it was read" else validate_task(folder, config)
+
+    submit(stream, 0)
+    monkeypatch.setattr(steps, "validate_task", overtaken)
+    assert find_arrivals.fn(stream.url) == []
+    assert [one.task for one in stream.inbox.waiting()] == names(1)
+    assert (stream.inbox.rejected(), stream.inbox.complete(), stream.inbox.incomplete()) == ({}, [], [])
+
+
+def test_a_folder_that_cannot_be_dealt_with_does_not_hold_up_the_others(stream: Stream):
+    first, second = (submit(stream, number) for number in range(2))
+    stream.objects.put(claim_key(first), b"damaged")
+    assert find_arrivals.fn(stream.url) == [second]
+    assert stream.inbox.complete() == [first]
+    with pytest.raises(CorruptObject):
+        stream.inbox.registration(first)
+
+
+def test_a_failure_of_a_task_that_was_forgotten_meanwhile_is_not_held_against_the_next_of_its_name(stream: Stream):
+    note_failure.fn(stream.url, "shoes", "shoes was forgotten while it was trained")
+    assert Failures(stream.objects).of("shoes") == []
+    note_failure.fn(stream.url, CONSOLIDATION, "it ran out of memory")
+    assert Failures(stream.objects).of(CONSOLIDATION) == ["it ran out of memory"]
+
+
+def test_storage_that_is_away_is_no_matter_of_one_folder(stream: Stream, monkeypatch: pytest.MonkeyPatch):
+    def away(*_: object) -> TaskInfo:
+        raise Unreachable("the server is away")
+
+    submit(stream, 0)
+    monkeypatch.setattr(steps, "validate_task", away)
+    with pytest.raises(Unreachable):
+        find_arrivals.fn(stream.url)

@@ -12,6 +12,7 @@ from apd.consolidation import consolidate
 from apd.data import pack_arrays, validate_task
 from apd.state import Learned
 from apd.store import Proposal, Stream
+from apd.store.upkeep import rollback
 from tests.overview.small_streams import SHAPE, SHARING, learner, samples
 
 
@@ -61,15 +62,18 @@ def test_arrivals_are_in_every_state_on_their_way(tmp_path: Path):
     stream.inbox.accept("first", validate_task(stream.inbox.folder("first"), stream.config))
     stream.inbox.reject("bad", "its pictures are upside down")
     stream.objects.put("inbox/half/train.parquet", b"the rest follows")
+    write_task(tmp_path / "odd").rename(Path(stream.url) / "inbox" / "we\\ird")
     rows = overview.arrivals(stream)
     assert [(row["task"], row["state"], row["note"]) for row in rows] == [
         ("first", "waiting", "arrival 2"),
         ("second", "submitted", "in the inbox"),
         ("half", "arriving", "in the inbox, without task.json"),
+        ("inbox/we\\ird/task.json", "arriving", "no task folder or file can have that name"),
+        ("inbox/we\\ird/train.parquet", "arriving", "no task folder or file can have that name"),
         ("bad", "rejected", "its pictures are upside down"),
     ]
     facts = overview.status(stream)
-    assert [facts[state] for state in ("tasks", "waiting", "submitted", "arriving", "rejected")] == [1, 1, 1, 1, 1]
+    assert [facts[state] for state in ("tasks", "waiting", "submitted", "arriving", "rejected")] == [1, 1, 1, 3, 1]
 
 
 def test_rows_and_status_are_json_with_the_same_fields_in_every_state(tmp_path: Path):
@@ -151,3 +155,14 @@ def test_sigma_is_learned_again_where_that_is_wanted_and_not_twice_from_the_same
         stream.commit_candidate(stream.write_candidate(named, base=stream.head(), info=info, metrics={}))
     assert seen == [(True, False), (True, True), (True, True), (True, True)]
     assert not overview.refit_is_ahead(stream, stream.head())
+
+
+def test_a_consolidation_that_was_rolled_back_is_due_when_another_task_was_learned():
+    made = learner(2, consolidate_every=2, tolerance=0.0)
+    stream = made.stream
+    assert stream.head().kind == "consolidate"
+    rollback(stream, 2)
+    assert overview.status(stream)["learned_since_consolidation"] == 2
+    assert not overview.is_due(stream)  # it would be the one that somebody did not want
+    made.learn("next", samples(5))
+    assert [version.kind for version in stream.log(limit=2)] == ["consolidate", "learn"]

@@ -136,3 +136,12 @@ def test_after_a_rollback_the_report_is_that_of_the_version_it_went_back_to():
     assert [(row.version, row.accuracies) for row in fewer.accuracy] == [
         *((1, before.accuracy[0].accuracies[:1]), (6, before.accuracy[0].accuracies[:1]))
     ]
+
+
+def test_the_report_of_an_old_version_is_of_the_tasks_that_were_not_forgotten_since():
+    made = learner(3)
+    made.forget("task-1")
+    report = build_report(made.stream, made.stream.version(3))
+    assert [task.name for task in report.tasks] == ["task-0", "task-2"]
+    assert {len(row.accuracies) for row in report.accuracy} == {2}
+    assert len(report.similarity) == 2

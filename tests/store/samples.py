@@ -10,7 +10,7 @@ import torch
 from apd.config import ConsolidationConfig, StreamConfig
 from apd.consolidation import consolidate
 from apd.data import TaskInfo
-from apd.state import Arrival, Learned, Sparse, TaskState
+from apd.state import Arrival, Learned, Snapshot, Sparse, TaskState
 from apd.store import Candidate, Proposal, Stream, Version
 
 CONFIG = StreamConfig(input_shape=(2,), input_dtype="float32")
@@ -74,6 +74,21 @@ def learn_four(stream: Stream, scratch: Path) -> None:
     stream.commit_candidate(stream.write_candidate(learned, base=stream.head(), info=info_of("a"), metrics={}))
     for seed, name in enumerate("bcd", start=2):
         learn(stream, name, seed)
+
+
+def grow(stream: Stream, scratch: Path) -> None:
+    """Four tasks, one with data, a consolidation, a fifth task, an attempt at a sixth, an evaluation."""
+    learn_four(stream, scratch)
+    consolidated(stream)
+    learn(stream, "e", 5)
+    stream.inbox.register(info_of("f"))
+    stream.begin_attempt("f", stream.head().number)
+    stream.save_attempt("f", Snapshot({}, {"epoch": 1}))
+    stream.evaluations.put(stream.head().entry("a").theta_key, {"test_accuracy": 0.7})
+
+
+def everything(stream: Stream) -> dict[str, bytes]:
+    return {listed.key: stream.objects.read(listed.key) for listed in stream.objects.list("")}
 
 
 def proposal_of(stream: Stream) -> Proposal:

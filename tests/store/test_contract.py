@@ -174,6 +174,7 @@ def test_a_stream_survives_pickling(stream: Stream) -> None:
 
 def test_an_attempt_is_replaced_loaded_and_cleared(stream: Stream) -> None:
     state = learned_on(stream.arrival(stream.head()), "a").task
+    stream.inbox.register(info_of("a"))
     assert stream.load_attempt("a") is None
     stream.save_attempt("a", Snapshot(state.sigma, {"epoch": 1}))
     stream.save_attempt("a", Snapshot(state.private, {"epoch": 2, "nested": {"x": [1, None]}}), base=4)

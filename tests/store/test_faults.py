@@ -4,16 +4,18 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from apd.data import validate_task
 from apd.errors import Unreachable
 from apd.store import Stream, Version
 from apd.store.upkeep import verify
 from tests.conftest import CephServer, S3Server
 from tests.store.counts import count
-from tests.store.samples import CONFIG, candidate_of, learn
+from tests.store.samples import CONFIG, candidate_of, learn, write_task_folder
 from tests.store.servers import IMPATIENT, ONCE, Fault, Faults, proxy, serving
 
 pytestmark = pytest.mark.faults
@@ -94,6 +96,24 @@ def test_every_answer_lost_is_unreachable_and_trying_again_finds_the_commit(plac
     assert place.stream.commit_candidate(candidate).commit_id == candidate.commit_id
     assert place.stream.head().number == 2
     assert verify(place.stream).problems == ()
+
+
+@pytest.mark.parametrize("fault", ["503", "drop before", "half an answer", "silence"])
+def test_a_network_that_fails_while_data_are_read_makes_them_neither_bad_nor_damaged(
+    moto_server: S3Server, tmp_path: Path, fault: Fault
+) -> None:
+    faults = Faults()
+    with serving(proxy(moto_server.endpoint, faults)) as endpoint:
+        stream = Place(moto_server, endpoint, faults, ONCE).stream
+        folder = stream.inbox.submit(write_task_folder(tmp_path / "good", "good"))
+        stream.inbox.accept(folder, validate_task(stream.inbox.folder(folder), CONFIG))
+        faults.begin({})
+        stream.load_data("good")
+        last = len(faults.requests)
+        faults.begin(dict.fromkeys(range(last, last + 100), fault))
+        with pytest.raises(Unreachable, match=r"tasks/good/train\.parquet cannot be read"):
+            stream.load_data("good")
+        count(FAILED, faults.done[fault])
 
 
 def as_soon_as_reachable(work: Callable[[], Version]) -> Version:

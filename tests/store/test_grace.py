@@ -9,7 +9,7 @@ from apd.state import Snapshot
 from apd.store import Stream
 from apd.store.upkeep import collect, plan_collection, verify
 from tests.store.same import same_state
-from tests.store.samples import candidate_of, learn
+from tests.store.samples import candidate_of, info_of, learn
 
 pytestmark = pytest.mark.parametrize("url", ["folder"], indirect=True)
 
@@ -40,6 +40,7 @@ def test_a_version_is_kept_for_the_grace_period_after_it_was_replaced_however_ol
 
 def test_attempts_go_when_their_task_is_learned_and_old_and_not_before(stream: Stream) -> None:
     for name in ("learned", "under-way"):
+        stream.inbox.register(info_of(name))
         stream.begin_attempt(name, 0)
         stream.save_attempt(name, Snapshot({}, {"epoch": 1}))
     learn(stream, "learned")

@@ -1,17 +1,35 @@
 """The inbox and the names of arrivals, at the moments when something was interrupted."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from apd.data import validate_task
+from apd.errors import NotFound, StoreError
 from apd.store import Stream
 from apd.store.forget import Removal
-from apd.store.inbox import SETTLED
+from apd.store.inbox import METADATA, SETTLED
+from apd.store.transfer import copy_stream
 from tests.store.samples import info_of, learn, write_task_folder
 
-pytestmark = pytest.mark.parametrize("url", ["memory"], indirect=True)
+in_memory = pytest.mark.parametrize("url", ["memory"], indirect=True)
+in_a_folder = pytest.mark.parametrize("url", ["folder"], indirect=True)
 
 
+def keys(stream: Stream, area: str) -> list[str]:
+    return [listed.key for listed in stream.objects.list(area)]
+
+
+def accept_all(stream: Stream) -> list[str]:
+    """What an ingest does with folders that are tasks; the names of those that it took in."""
+    folders = stream.inbox.complete()
+    for folder in folders:
+        stream.inbox.accept(folder, validate_task(stream.inbox.folder(folder), stream.config))
+    return folders
+
+
+@in_memory
 def test_a_folder_that_was_dealt_with_is_not_looked_at_again_and_swept(stream: Stream, tmp_path: Path) -> None:
     folder = stream.inbox.submit(write_task_folder(tmp_path / "shoes", "shoes"))
     stream.objects.put(f"inbox/{folder}/{SETTLED}", b"{}")
@@ -20,6 +38,7 @@ def test_a_folder_that_was_dealt_with_is_not_looked_at_again_and_swept(stream: S
     assert list(stream.objects.list("inbox/")) == []
 
 
+@in_memory
 def test_folders_of_one_name_with_other_files_are_kept_apart(stream: Stream, tmp_path: Path) -> None:
     small, large = (write_task_folder(tmp_path / str(rows) / "shoes", "shoes", rows) for rows in (8, 4000))
     assert [file.name for file in sorted(small.iterdir())] == [file.name for file in sorted(large.iterdir())]
@@ -31,6 +50,7 @@ def test_folders_of_one_name_with_other_files_are_kept_apart(stream: Stream, tmp
             assert file.read() == (path / "train.parquet").read_bytes()
 
 
+@in_memory
 def test_a_removal_that_is_repeated_leaves_a_later_task_of_the_name_alone(stream: Stream) -> None:
     learn(stream, "a", 1)
     forgotten = stream.commit_forget("a")
@@ -39,3 +59,119 @@ def test_a_removal_that_is_repeated_leaves_a_later_task_of_the_name_alone(stream
     Removal(stream.objects, stream.inbox).remove(forgotten)
     assert [one.number for one in stream.inbox.waiting()] == [2]
     assert stream.begin_attempt("a", 0) == forgotten.number
+
+
+@in_memory
+def test_a_waiting_folder_is_not_overwritten_by_another_of_the_same_name_and_sizes(
+    stream: Stream, tmp_path: Path
+) -> None:
+    first, second = (write_task_folder(tmp_path / place / "data", name) for place, name in (("a", "one"), ("b", "two")))
+    data = (second / "train.parquet").read_bytes()
+    assert [file.stat().st_size for file in sorted(first.iterdir())] == [
+        file.stat().st_size for file in sorted(second.iterdir())
+    ]
+    assert stream.inbox.submit(first) == "data"
+    other = stream.inbox.submit(second)
+    assert other.startswith("data.")
+    assert sorted(validate_task(stream.inbox.folder(folder), stream.config).name for folder in ("data", other)) == [
+        "one",
+        "two",
+    ]
+    (first / "train.parquet").write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
+    assert stream.inbox.submit(first) not in ("data", other)  # the same description of other data
+
+
+@in_memory
+def test_an_interrupted_submission_goes_on_in_its_place(stream: Stream, tmp_path: Path) -> None:
+    folder = write_task_folder(tmp_path / "shoes", "shoes")
+    stream.objects.upload(folder / "train.parquet", "inbox/shoes/train.parquet")
+    assert stream.inbox.submit(folder) == "shoes"
+    assert stream.inbox.complete() == ["shoes"]
+
+
+@in_memory
+def test_the_working_folder_is_submitted_by_its_name(
+    stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_task_folder(tmp_path / "shoes", "shoes"))
+    assert stream.inbox.submit(Path(".")) == "shoes"
+    with pytest.raises(StoreError, match="is no key of an object"):
+        stream.inbox.submit(write_task_folder(tmp_path / "we\\ird", "shoes"))
+
+
+@in_a_folder
+def test_folders_are_taken_in_the_order_of_their_submission(stream: Stream, tmp_path: Path) -> None:
+    """On a server that dates objects by the second, too."""
+    names = [f"task-{number}" for number in range(6, 0, -1)]
+    for name in names:
+        stream.inbox.submit(write_task_folder(tmp_path / name, name))
+        os.utime(Path(stream.url) / "inbox" / name / METADATA, (1e9, 1e9))
+    assert accept_all(stream) == names
+    assert [one.task for one in stream.inbox.waiting()] == names
+    assert keys(stream, "inbox/") == []
+
+
+@in_memory
+def test_names_that_no_object_can_have_do_not_hold_up_the_others(stream: Stream, tmp_path: Path) -> None:
+    content = {file.name: file.read_bytes() for file in write_task_folder(tmp_path / "bags", "bags").iterdir()}
+    odd = [f"inbox/{folder}/{name}" for folder in ("", "we\\ird", "..") for name in content]
+    files = stream.objects._files  # as another uploader would, whose names nobody checks
+    for key in [*odd, "inbox/bags/sub\\dir.txt"]:
+        files.pipe_file(f"{stream.objects._root}/{key}", content.get(key.rpartition("/")[2], b"x"))
+    for name, data in content.items():
+        stream.objects.put(f"inbox/bags/{name}", data)
+    assert (stream.inbox.complete(), stream.inbox.incomplete()) == (["bags"], [])
+    assert stream.inbox.misnamed() == sorted([*odd, "inbox/bags/sub\\dir.txt"])
+    assert accept_all(stream) == ["bags"]
+    assert (stream.inbox.complete(), stream.inbox.incomplete()) == ([], [])
+    assert copy_stream(stream, str(tmp_path / "saved")).inbox.misnamed() == []
+
+
+@in_a_folder
+def test_a_name_that_is_no_text_is_shown_and_left_alone(stream: Stream) -> None:
+    inbox = Path(stream.url) / "inbox"
+    write_task_folder(inbox / "shoes", "shoes").rename(inbox / "sh\udcffes")
+    assert (stream.inbox.complete(), stream.inbox.incomplete()) == ([], [])
+    assert stream.inbox.misnamed() == ["inbox/sh\\udcffes/task.json", "inbox/sh\\udcffes/train.parquet"]
+
+
+@in_a_folder
+def test_files_in_sub_folders_go_with_their_folder(stream: Stream) -> None:
+    inbox = Path(stream.url) / "inbox"
+    notes = write_task_folder(inbox / "bags", "bags") / ".ipynb_checkpoints" / "x.json"
+    notes.parent.mkdir()
+    notes.write_text("{}")
+    spark = write_task_folder(inbox / "spark", "spark") / "train.parquet"
+    spark.unlink()
+    spark.mkdir()
+    (spark / "part-0.parquet").write_bytes(b"rows")
+    (spark / "reason.json").write_text('{"reason": "nobody wrote this"}')
+    stream.inbox.reject("spark", "train.parquet is a folder")
+    assert accept_all(stream) == ["bags"]
+    assert (stream.inbox.complete(), stream.inbox.incomplete(), keys(stream, "inbox/")) == ([], [], [])
+    assert stream.objects.read("rejected/spark/train.parquet/part-0.parquet") == b"rows"
+    assert stream.inbox.rejected() == {"spark": "train.parquet is a folder"}
+
+
+@in_a_folder
+def test_only_what_the_description_names_is_kept(stream: Stream, tmp_path: Path) -> None:
+    folder = write_task_folder(tmp_path / "shoes", "shoes")
+    for name in ("_SUCCESS", "notes.txt"):
+        (folder / name).touch()
+    stream.inbox.accept(stream.inbox.submit(folder), info_of("shoes"))
+    assert keys(stream, "tasks/") == ["tasks/shoes/task.json", "tasks/shoes/train.parquet"]
+    assert set(stream.inbox.registration("shoes").files) == {"task.json", "train.parquet"}
+    assert keys(stream, "inbox/") == []
+
+
+@in_memory
+def test_a_folder_that_another_run_has_accepted_is_not_there_any_more(stream: Stream, tmp_path: Path) -> None:
+    folder = stream.inbox.submit(write_task_folder(tmp_path / "shoes", "shoes"))
+    other = Stream.open(stream.url)
+    assert other.inbox.complete() == [folder]
+    assert other.inbox.is_complete(folder)
+    accept_all(stream)
+    with pytest.raises(NotFound, match=r"inbox/shoes/task\.json"):
+        other.inbox.accept(folder, info_of("shoes"))
+    assert not other.inbox.is_complete(folder)
+    assert [one.number for one in stream.inbox.waiting()] == [1]

@@ -13,7 +13,7 @@ import botocore.auth
 import pytest
 
 from apd.errors import ConfigError, NotFound, StoreError, Unreachable, UnsafeStore
-from apd.store import Stream, Version
+from apd.store import Stream, Version, stream_name
 from apd.store.connect import connect
 from apd.store.manifest import now
 from apd.store.upkeep import collect, verify
@@ -167,7 +167,23 @@ def test_a_collector_whose_clock_is_ahead_removes_nothing_too_early(
 
 def test_storage_options_reach_the_server_without_any_environment(moto_server: S3Server) -> None:
     stream = Stream.create(f"{moto_server.bucket()}/a/b", CONFIG, storage_options=moto_server.storage_options)
-    assert (stream.name, learn(stream, "a").number) == ("b", 1)
+    assert learn(stream, "a").number == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("s3://shoes/stream", "shoes-stream"),
+        ("s3://bags/stream/", "bags-stream"),
+        ("s3://shoes/summer//stream", "shoes-summer-stream"),
+        ("s3://shoes", "shoes"),
+        ("/data/shoes/stream", "stream"),
+        ("file:///data/shoes", "shoes"),
+        ("memory://stream", "stream"),
+    ],
+)
+def test_streams_in_buckets_are_called_by_their_whole_path(url: str, name: str) -> None:
+    assert stream_name(url) == name
 
 
 def test_a_create_that_would_go_in_parts_is_refused(moto_server: S3Server) -> None:

@@ -4,8 +4,11 @@ import dataclasses
 
 import pytest
 
+from apd.errors import UnknownTask
+from apd.state import Snapshot
 from apd.store import Stream
-from apd.store.upkeep import collect, verify
+from apd.store.forget import Removal
+from apd.store.upkeep import collect, rollback, verify
 from tests.store.samples import candidate_of, info_of, learn, proposal_of
 
 
@@ -115,6 +118,63 @@ def test_one_that_waits_can_be_forgotten_and_its_name_used_again(refused: Stream
     learn(refused, "e", 5)
     assert refused.head().has("e")
     assert not refused.commit_forget("e").has("e")
+
+
+def carrying(stream: Stream, task: str) -> list[str]:
+    """Blobs that are this task's alone."""
+    return [digest for digest in stream.blobs.stored() if stream.blobs.owner(digest).get("task") == task]
+
+
+def test_forgotten_it_leaves_nothing_of_a_consolidation_that_was_refused(stream: Stream) -> None:
+    for seed, name in enumerate("abc"):
+        learn(stream, name, seed)
+    proposal = proposal_of(stream)
+    stream.refusals.keep_consolidation(proposal, ["a would lose 40.0 points"], {"a": (0.9, 0.5)})
+    assert len(carrying(stream, "b")) == 7  # twice a record, its tensors and tau; and its step
+    stream.commit_forget("b")
+    assert carrying(stream, "b") == []
+    assert [stream.load_entry(entry).name for entry in proposal.entries if entry.name != "b"] == ["a", "c"]
+    assert verify(stream).problems == ()
+
+
+def test_forgotten_it_leaves_nothing_of_a_training_that_was_tried_again(refused: Stream) -> None:
+    refused.refusals.withdraw("b")
+    learn(refused, "b", 7)
+    refused.commit_forget("b")
+    assert carrying(refused, "b") == []
+    assert_gone(refused, "b", set())
+
+
+def test_forgotten_while_it_is_trained_it_is_not_saved_again(stream: Stream) -> None:
+    stream.inbox.register(info_of("b"))
+    stream.begin_attempt("b", 0)
+    stream.save_attempt("b", Snapshot({}, {"epoch": 1}))
+    Stream.open(stream.url).commit_forget("b")
+    with pytest.raises(UnknownTask, match="'b' was forgotten while it was trained"):
+        stream.save_attempt("b", Snapshot({}, {"epoch": 2}))
+    assert_gone(stream, "b", set())
+
+
+def test_forgetting_goes_by_the_arrival_not_by_the_name(stream: Stream) -> None:
+    learn(stream, "b", 1)
+    forgotten = stream.commit_forget("b")
+    learn(stream, "b", 2)
+    assert not stream.is_forgotten("b")
+    Removal(stream.objects, stream.inbox).remove(forgotten)
+    assert stream.load_task(stream.head(), "b").name == "b"
+    assert len(carrying(stream, "b")) == 4
+
+
+def test_whether_it_is_forgotten_is_told_of_what_waits_is_learned_or_was_set_aside(refused: Stream) -> None:
+    refused.inbox.register(info_of("e"))
+    learn(refused, "d", 4)
+    rollback(refused, refused.head().number - 1)
+    assert [refused.is_forgotten(name) for name in "abcde"] == [False] * 5
+    for name in "bde":
+        refused.commit_forget(name)
+        assert refused.is_forgotten(name)
+    with pytest.raises(UnknownTask):
+        refused.is_forgotten("never")
 
 
 def test_the_first_task_refused_and_forgotten_leaves_no_sigma(stream: Stream) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from apd.config import StreamConfig
-from apd.data.format import METADATA, TaskInfo
+from apd.data.format import TaskInfo
 from apd.data.packing.arrays import as_inputs
 from apd.data.packing.datasets import pack_dataset
 from apd.data.packing.files import load_arrays, pack_numpy
@@ -18,6 +18,7 @@ from apd.data.packing.parquet import pack_parquet
 from apd.data.packing.pictures import SUFFIXES, pack_image_folder, picture_file
 from apd.data.packing.samples import ALIASES
 from apd.data.validate import check_fits
+from apd.data.write import unfinish
 from apd.errors import DataError, TaskRejected
 from apd.importing import import_callable
 
@@ -40,12 +41,13 @@ def pack(
         a .npz file, a folder of .npy   pack_numpy
         module:callable                 pack_dataset, with callable() a Dataset, or Datasets by split
 
-    picture, label: columns of Parquet. DataError if it is none of them, or does not fit the stream.
+    picture, label: columns of Parquet. DataError if it is none of them, lies in `folder`, or does not fit the stream.
     """
     shape, path = config.input_shape, Path(source)
-    if path.suffix == ".npz" or _holds(path, "*.npy"):
+    _check_apart(path, folder)
+    if (path.suffix == ".npz" and path.exists()) or _holds(path, "*.npy"):
         info = pack_numpy(path, folder, name, classes, input_shape=shape, channels_last=channels_last)
-    elif path.suffix == ".parquet" or _holds(path, "*.parquet"):
+    elif (path.suffix == ".parquet" and path.exists()) or _holds(path, "*.parquet"):
         files = _parquet_splits(path)
         info = pack_parquet(
             folder=folder, name=name, classes=classes, input_shape=shape, picture=picture, label=label, **files
@@ -60,7 +62,7 @@ def pack(
     try:
         check_fits(info, config)
     except TaskRejected:
-        (folder / METADATA).unlink()  # it is a task, but none of this stream
+        unfinish(folder)  # it is a task, but none of this stream
         raise
     return info
 
@@ -87,6 +89,14 @@ def read_inputs(path: Path, config: StreamConfig) -> Tensor:
     if not np.isfinite(values).all():
         raise DataError(f"{path} holds values that are not finite numbers")
     return torch.from_numpy(np.array(values))
+
+
+def _check_apart(source: Path, folder: Path) -> None:
+    """Raise DataError for a source that is the folder to be made, or lies in it."""
+    target, place = folder.resolve(), source.resolve()
+    if source.exists() and target in (place, *place.parents):
+        where = "is" if place == target else "lies in"
+        raise DataError(f"{source} {where} {folder}, where the task would be made; choose another folder for the task")
 
 
 def _holds(path: Path, pattern: str) -> bool:

@@ -94,7 +94,9 @@ def _encode(labels: Mapping[str, Array], classes: Sequence[str] | None) -> tuple
     known = found if classes is None else list(classes)
     unknown = sorted(set(found) - set(known))
     if unknown:
-        raise DataError(f"found label {unknown[0]!r}, expected one of {len(known)} classes: {', '.join(known)}")
+        raise DataError(
+            f"found label {unknown[0]!r}, expected one of {len(known)} classes: {', '.join(map(str, known))}"
+        )
     index = {value: place for place, value in enumerate(known)}
     codes = {split: np.array([index[value] for value in part.tolist()], np.int64) for split, part in labels.items()}
     return [str(value) for value in known], codes

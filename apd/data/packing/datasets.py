@@ -42,11 +42,19 @@ def pack_dataset(
 def _samples(split: str, data: Dataset[Any], input_shape: Shape | None) -> Iterator[Sample]:
     count = None if isinstance(data, IterableDataset) else len(data)  # type: ignore[arg-type]
     items = iter(data) if count is None else (data[row] for row in range(count))
-    for row, (value, label) in enumerate(items):
+    for row, sample in enumerate(items):
         place = f"{split}, sample {row}"
+        value, label = _pair(sample, place)
         if isinstance(value, Image.Image):
             value = picture_input(value, input_shape, place)
         yield as_inputs(as_array(value)[None], input_shape, place)[0], _whole(label, place)
+
+
+def _pair(sample: Any, place: str) -> tuple[Any, Any]:
+    if not isinstance(sample, tuple | list) or len(sample) != 2:
+        many = f" of {len(sample)}" if isinstance(sample, tuple | list) else ""
+        raise DataError(f"{place}: found a {type(sample).__name__}{many}, expected a pair (input, label)")
+    return sample[0], sample[1]
 
 
 def _whole(label: Any, place: str) -> int:

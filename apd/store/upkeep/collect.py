@@ -11,11 +11,11 @@ version for the grace period. Blobs younger than that are not touched, nor those
 commit, however long.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from apd.errors import ConfigError
-from apd.store.attempts import REFIT, decode_base, decode_candidate
+from apd.store.attempts import FILES, REFIT, decode_base, decode_candidate, is_of_a_task
 from apd.store.blobs import in_parallel
 from apd.store.manifest import Version
 from apd.store.objects import Listed, fetch_if_there, numbered
@@ -125,12 +125,17 @@ def _unneeded(
 
 
 def _others(stream: Stream, head: Version, before: float) -> Iterator[str]:
-    attempts = [item for item in stream.objects.list("attempts/") if _is_over(item.key.split("/")[1], head)]
+    claimed = {item.key.removeprefix("names/").removesuffix(".json") for item in stream.objects.list("names/")}
+    attempts = [item for item in stream.objects.list("attempts/") if _is_over(item.key, head, claimed)]
     for listed in [*stream.objects.list("probes/"), *numbered(stream.objects, "pins/").values(), *attempts]:
         if listed.modified < before:
             yield listed.key
 
 
-def _is_over(attempt: str, head: Version) -> bool:
-    """Whether an attempt, once it is old, is of no use: its task is learned, or nobody goes on with learning sigma."""
-    return head.has(attempt) or attempt.startswith(REFIT)
+def _is_over(key: str, head: Version, claimed: Collection[str]) -> bool:
+    """Whether an attempt, once old, is of no use: its task is learned or forgotten, or it was at learning sigma."""
+    attempt = key.split("/")[1]
+    if not is_of_a_task(attempt):
+        return attempt.startswith(REFIT)
+    forgotten = attempt not in claimed and key in {f"attempts/{attempt}/{file}" for file in FILES}
+    return forgotten or head.has(attempt)

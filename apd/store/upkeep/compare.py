@@ -7,14 +7,17 @@ from apd.state import Sparse, SparseTensors, TaskState, Tensors
 from apd.store.manifest import TaskEntry, Version
 from apd.store.stream import Stream
 
+Change = Literal["added", "removed", "same", "rewritten", "changed", "forgotten"]
+"""`rewritten`: stored differently, with the same theta, bit for bit. `changed`: its predictions may differ.
+`forgotten`: it was stored differently, and has been removed from both versions."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskChange:
     """One task in two versions."""
 
     task: str
-    change: Literal["added", "removed", "same", "rewritten", "changed"]
-    """`rewritten`: stored differently, with the same theta, bit for bit. `changed`: its predictions may differ."""
+    change: Change
     parts: tuple[str, ...]
     """Which of sigma, masks, tau, clusters, private differ in any bit."""
     tau_nnz: tuple[int | None, int | None]
@@ -26,18 +29,23 @@ class TaskChange:
 def compare(stream: Stream, before: int, after: int) -> list[TaskChange]:
     """Every task of either version, in the order of `after`, removed ones last."""
     old, new = stream.version(before), stream.version(after)
+    gone = {*stream.forgotten_since(old), *stream.forgotten_since(new)}
     removed = [entry.name for entry in old.entries if not new.has(entry.name)]
-    return [_change(stream, name, old, new) for name in [*(entry.name for entry in new.entries), *removed]]
+    return [
+        _change(stream, name, old, new, name in gone) for name in [*(entry.name for entry in new.entries), *removed]
+    ]
 
 
-def _change(stream: Stream, name: str, old: Version, new: Version) -> TaskChange:
+def _change(stream: Stream, name: str, old: Version, new: Version, forgotten: bool) -> TaskChange:
     left = old.entry(name) if old.has(name) else None
     right = new.entry(name) if new.has(name) else None
     parts: tuple[str, ...] = ()
     if left is None or right is None or left.arrival != right.arrival:
-        change: Literal["added", "removed", "same", "rewritten", "changed"] = "added" if right else "removed"
+        change: Change = "added" if right else "removed"
     elif left.record == right.record:
         change = "same"
+    elif forgotten:
+        change = "forgotten"
     else:
         change = "rewritten" if left.theta_key == right.theta_key else "changed"
         parts = _different(stream.load_task(old, name), stream.load_task(new, name))

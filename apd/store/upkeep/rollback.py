@@ -2,11 +2,13 @@
 
 import dataclasses
 import secrets
+from collections.abc import Collection
 
 from apd.errors import ConfigError
 from apd.store.commits import successor
 from apd.store.forget import sums_of
 from apd.store.manifest import Version
+from apd.store.records import Records
 from apd.store.stream import Stream
 
 
@@ -25,7 +27,13 @@ def rollback(stream: Stream, number: int) -> Version:
 def _as_it_was(stream: Stream, old: Version, head: Version, commit_id: str) -> Version:
     if head.number == old.number:
         raise ConfigError(f"version {old.number} is the newest already")
-    gone = _forgotten(stream, old, head)
+    return left_of(stream.records, old, head, _forgotten(stream, old, head), commit_id)
+
+
+def left_of(
+    records: Records, old: Version, head: Version, gone: Collection[tuple[str, int]], commit_id: str
+) -> Version:
+    """The version after `head` that equals an old one without these tasks: their names and arrivals."""
     kept = tuple(entry for entry in old.entries if (entry.name, entry.arrival) not in gone)
     missing = [entry.name for entry in head.entries if not any(entry.arrival == back.arrival for back in kept)]
     details = {"version": old.number, "without": missing, "forgotten": sorted(name for name, _ in gone)}
@@ -37,7 +45,7 @@ def _as_it_was(stream: Stream, old: Version, head: Version, commit_id: str) -> V
     return dataclasses.replace(
         back,
         sigma=old.sigma if kept else None,
-        statistics=sums_of(stream.records, kept, commit_id),
+        statistics=sums_of(records, kept, commit_id),
         clustering=old.clustering if kept else None,
         entries=kept,
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apd.data import measure
 from apd.errors import ApdError
 from apd.state import Clustering
 from apd.store.attempts import decode_base, decode_candidate
@@ -11,7 +12,6 @@ from apd.store.blobs import in_parallel, is_blob, key_of
 from apd.store.failures import decode_failures
 from apd.store.formats import decode_document, decode_snapshot
 from apd.store.history import HINT
-from apd.store.inbox import measure
 from apd.store.manifest import TaskEntry, Version
 from apd.store.objects import fetch_if_there, number_in, numbered
 from apd.store.stream import Stream
@@ -79,13 +79,14 @@ class _Check:
         self._problems: list[str] = []
         self._needed: set[str] = set()
         self._collected: dict[int, float] = {}
+        self._buried: set[str] = set()
         self._tasks: set[str] = set()
         self._forgotten: set[int] = set()
 
     def run(self, data: bool) -> Verification:
         sizes = {digest: listed.size for digest, listed in self._stream.blobs.stored().items()}
         self._strangers("blobs/", is_blob)
-        self._collected = self._stream.marks.collected()
+        self._collected, self._buried = self._stream.marks.collected(), self._stream.marks.buried()
         versions = self._versions()
         self._try(self._hint)
         arrivals = self._arrivals(versions, data)
@@ -172,8 +173,7 @@ class _Check:
 
     def _task(self, entry: TaskEntry) -> None:
         """Load it: reads every part, and checks that they fit each other."""
-        if self._stream.marks.is_buried(entry.record):
-            self._forgotten.add(entry.arrival)
+        if entry.record in self._buried:
             return
         self._tasks.add(entry.record)
         self._try(self._stream.load_entry, entry)
@@ -194,7 +194,8 @@ class _Check:
         numbers = self._numbers("arrivals/", 1)
         settled = max([versions[-1].watermark, *versions[-1].settled]) if versions else 0
         self._demand(settled <= len(numbers), f"arrival {settled} is settled but there are {len(numbers)} arrivals")
-        self._forgotten |= {version.details["arrival"] for version in versions if version.kind == "forget"}
+        buried = (entry.arrival for one in versions for entry in one.entries if entry.record in self._buried)
+        self._forgotten = {*buried, *(one.details["arrival"] for one in versions if one.kind == "forget")}
         for number in numbers:
             self._try(self._arrival, number, data)
         return len(numbers)
