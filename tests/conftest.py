@@ -9,6 +9,7 @@ Both are `S3Server`s; each `bucket()` is new and empty, so tests share a server 
 import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -59,6 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in USERS_OWN:
         os.environ.pop(name, None)
     os.environ.update(ENVIRONMENT, PREFECT_HOME=f"{home.name}/prefect", MPLCONFIGDIR=f"{home.name}/matplotlib")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a job in the background, and all that tests start
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.addaudithook(refuse_network)
     settings.register_profile("apd", deadline=None, derandomize=True)  # neither a busy machine nor chance decides
     settings.load_profile("apd")
