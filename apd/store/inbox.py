@@ -1,7 +1,7 @@
 """Arriving tasks: the inbox that people write into, and the arrivals, numbered once and for all.
 
     inbox/<folder>/...            submitted; complete once task.json is there; what else it holds is not kept
-    inbox/<folder>/order.<ns>     when `apd submit` did so: servers tell whole seconds only
+    inbox/<folder>/order.<ns>     when it was submitted (`apd.store.submission`)
     names/<task>.json             whose data the name stands for; created once, decides between two of the same name
     tasks/<task>/...              the accepted data
     arrivals/00000012.json        the order of arrival, without gaps
@@ -13,27 +13,24 @@ again completes it: the claim remembers the number after which its arrival has t
 
 import itertools
 import json
-import os
 import secrets
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from apd.data import Folder, LocalFolder, TaskInfo, measure
-from apd.errors import AlreadyExists, DataError, NotFound, TaskRejected, UnknownTask
+from apd.data import Folder, TaskInfo, measure
+from apd.errors import AlreadyExists, NotFound, TaskRejected, UnknownTask
 from apd.store.blobs import in_parallel
 from apd.store.formats import JSON, compact, decode_document, digest_of, encode_document
 from apd.store.history import last_of
 from apd.store.manifest import Version, now
 from apd.store.objects import Objects, check_key, fetch_if_there, is_key, shown
-from apd.store.progress import Meter, Progress, unheard
+from apd.store.progress import Progress, unheard
 from apd.store.refusals import Refusals
+from apd.store.submission import METADATA, ORDER, ObjectFolder, content, submit, suffixed
 
-METADATA = "task.json"
 SETTLED = "settled.json"
-ORDER = "order."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +43,6 @@ class Registration:
     info: TaskInfo
     files: dict[str, JSON]
     """{name: {"size", "sha256"}} of the data; empty for a task that was learned from memory."""
-
-
-class ObjectFolder:
-    """A task folder in the store, as `apd.data.Folder`."""
-
-    def __init__(self, objects: Objects, prefix: str, names: Sequence[str] | None = None) -> None:
-        self._objects = objects
-        self._prefix = check_key(prefix)
-        self._names = names
-
-    def names(self) -> list[str]:
-        """Names of the files directly in it."""
-        if self._names is not None:
-            return sorted(self._names)
-        start = len(self._prefix) + 1
-        found = (listed.key[start:] for listed in self._objects.list(self._prefix + "/"))
-        return sorted(name for name in found if "/" not in name)
-
-    def open(self, name: str) -> BinaryIO:
-        """One file, seekable, to read."""
-        return self._objects.open(f"{self._prefix}/{name}")
 
 
 class Inbox:
@@ -104,19 +80,7 @@ class Inbox:
 
         Interrupted and done again, it goes on in the same place; another folder's name gets a suffix.
         """
-        place = Path(os.path.abspath(path))  # the working folder has a name, too
-        sizes = {file.name: file.stat().st_size for file in place.iterdir() if file.is_file()}
-        if METADATA not in sizes:
-            raise DataError(f"{path} has no {METADATA}; `apd pack` makes a task folder with one")
-        folder, meter = self._place_of(place), Meter(sum(sizes.values()), progress)
-
-        def upload(name: str) -> None:
-            self._objects.upload(place / name, f"inbox/{folder}/{name}", meter.moved)
-
-        in_parallel(upload, sorted(sizes.keys() - {METADATA}))
-        self._objects.put(f"inbox/{folder}/{ORDER}{time.time_ns():020d}", b"submitted")
-        upload(METADATA)
-        return folder
+        return submit(self._objects, path, progress)
 
     def has_claim(self, name: str) -> bool:
         """Whether the name stands for a task: one was accepted, and not forgotten since."""
@@ -132,7 +96,7 @@ class Inbox:
         Only the files that its task.json names are kept. Raises TaskRejected when the name stands for other data
         already, NotFound when another run deals with the folder at this moment.
         """
-        found = self._content("inbox", folder)
+        found = content(self._objects, f"inbox/{folder}")
         claim = self._claim(info, _measured(self.folder(folder), info))
         data = sorted(set(info.files.values()))
         in_parallel(lambda name: self._objects.copy(f"inbox/{folder}/{name}", f"tasks/{info.name}/{name}"), data)
@@ -153,8 +117,8 @@ class Inbox:
 
     def reject(self, folder: str, reason: str) -> str:
         """Move a folder to the rejected area, with the reason in a file; returns where it is."""
-        found = self._content("inbox", folder)
-        place = suffixed(folder) if self._content("rejected", folder) else folder
+        found = content(self._objects, f"inbox/{folder}")
+        place = suffixed(folder) if content(self._objects, f"rejected/{folder}") else folder
         in_parallel(lambda name: self._objects.copy(f"inbox/{folder}/{name}", f"rejected/{place}/{name}"), found)
         described = {"folder": folder, "reason": reason, "rejected": now()}
         self._objects.put(f"rejected/{place}/reason.json", json.dumps(described, indent=2).encode())
@@ -295,23 +259,6 @@ class Inbox:
             if rest and is_key(listed.key):
                 found.setdefault(folder, {})["/".join(rest)] = listed.modified
         return found
-
-    def _content(self, area: str, folder: str) -> list[str]:
-        """Names in a folder of an area, those in its sub-folders included."""
-        prefix = f"{area}/{folder}/"
-        return [item.key.removeprefix(prefix) for item in self._objects.list(prefix) if is_key(item.key)]
-
-    def _place_of(self, path: Path) -> str:
-        """The folder's name, with a suffix unless all that is there is of these very files; sizes are often equal."""
-        mine, there = LocalFolder(path), self.folder(path.name)
-        found = [name for name in self._content("inbox", path.name) if not name.startswith(ORDER)]
-        same = set(found) <= set(mine.names()) and all(measure(mine, name) == measure(there, name) for name in found)
-        return path.name if same else suffixed(path.name)
-
-
-def suffixed(folder: str) -> str:
-    """A name that nothing has, for a folder whose own is taken."""
-    return f"{folder}.{secrets.token_hex(4)}"
 
 
 def _order(names: Iterable[str]) -> str:

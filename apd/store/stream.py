@@ -35,13 +35,14 @@ from apd.store.evaluations import Measurements
 from apd.store.forget import Forgetting, Removal
 from apd.store.formats import JSON, decode_document, encode_document
 from apd.store.history import History, version_key
-from apd.store.inbox import Inbox, ObjectFolder, arrival_key
+from apd.store.inbox import Inbox, arrival_key
 from apd.store.manifest import SigmaRef, TaskEntry, Version, now
 from apd.store.marks import Marks
 from apd.store.objects import Objects, normal_url, stream_name
 from apd.store.proposals import Candidate, Proposal
 from apd.store.records import Records
 from apd.store.refusals import Refusals
+from apd.store.submission import ObjectFolder
 
 CONFIG = "stream.json"
 

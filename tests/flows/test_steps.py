@@ -16,7 +16,8 @@ from apd.data import TaskInfo, validate_task
 from apd.errors import CorruptObject, StateError, Unreachable
 from apd.store import Stream
 from apd.store.failures import CONSOLIDATION, Failures
-from apd.store.inbox import ObjectFolder, claim_key
+from apd.store.inbox import claim_key
+from apd.store.submission import ObjectFolder
 from flows import steps
 from flows.run import result_of
 from flows.steps import find_arrivals, first_done, note_failure, step

@@ -1,7 +1,9 @@
 """The inbox and the names of arrivals, at the moments when something was interrupted."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -9,7 +11,8 @@ from apd.data import validate_task
 from apd.errors import NotFound, StoreError
 from apd.store import Stream
 from apd.store.forget import Removal
-from apd.store.inbox import METADATA, SETTLED
+from apd.store.inbox import SETTLED
+from apd.store.submission import METADATA
 from apd.store.transfer import copy_stream
 from tests.store.samples import info_of, learn, write_task_folder
 
@@ -87,6 +90,36 @@ def test_an_interrupted_submission_goes_on_in_its_place(stream: Stream, tmp_path
     stream.objects.upload(folder / "train.parquet", "inbox/shoes/train.parquet")
     assert stream.inbox.submit(folder) == "shoes"
     assert stream.inbox.complete() == ["shoes"]
+
+
+@in_a_folder
+def test_folders_of_one_name_that_come_at_the_same_moment_are_kept_apart(stream: Stream, tmp_path: Path) -> None:
+    folders = [write_task_folder(tmp_path / str(number) / "data", f"task-{number}", 8 + number) for number in range(6)]
+    start = Barrier(len(folders))
+
+    def submit(folder: Path) -> str:
+        start.wait()
+        return stream.inbox.submit(folder)
+
+    with ThreadPoolExecutor(len(folders)) as submitters:
+        places = list(submitters.map(submit, folders))
+    assert len(set(places)) == len(folders)
+    assert "data" in places
+    for place, folder in zip(places, folders, strict=True):
+        for name in (METADATA, "train.parquet"):
+            assert stream.objects.read(f"inbox/{place}/{name}") == (folder / name).read_bytes()
+    assert len(accept_all(stream)) == len(folders)
+    assert keys(stream, "inbox/") == []
+
+
+@in_memory
+def test_the_same_files_from_elsewhere_wait_once_they_are_complete(stream: Stream, tmp_path: Path) -> None:
+    here, elsewhere = (write_task_folder(tmp_path / place / "shoes", "shoes") for place in ("here", "elsewhere"))
+    assert stream.inbox.submit(here) == "shoes"
+    assert stream.inbox.submit(elsewhere) == "shoes"
+    stream.objects.delete(f"inbox/shoes/{METADATA}")
+    assert stream.inbox.submit(elsewhere).startswith("shoes.")  # whoever came first may still be writing
+    assert stream.inbox.submit(here) == "shoes"
 
 
 @in_memory
