@@ -258,7 +258,8 @@ def measure(stream: Stream, entries: tuple[TaskEntry, ...], again: bool) -> list
     One that was measured keeps its record: it is kept under its theta key, the digest of all that it predicts with.
     """
     log = get_run_logger()
-    todo = [entry for entry in entries if again or stream.evaluations.get(entry.theta_key) is None]
+    known = {} if again else stream.evaluations.get_all(entry.theta_key for entry in entries)
+    todo = [entry for entry in entries if known.get(entry.theta_key) is None]
     log.info("evaluating %d of %d tasks; the others have not changed", len(todo), len(entries))
     if not todo:
         return []

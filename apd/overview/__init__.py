@@ -4,10 +4,11 @@ facts       its tasks, its state, whether a consolidation is due
 gates       whether a new task or a consolidation may become the head
 waiting     what will be learned, and what failed too often
 capacity    how large it is, by the paper's count and in bytes
+growth      the same of every version, and what consolidations did
 content     all that its report shows
 """
 
-from apd.overview.content import Growth, build_report, growth
+from apd.overview.content import build_report
 from apd.overview.facts import (
     accuracies,
     arrivals,
@@ -19,6 +20,7 @@ from apd.overview.facts import (
     tasks,
 )
 from apd.overview.gates import accuracies_before_and_after, reasons_to_refuse, shortfalls
+from apd.overview.growth import Growth, growth
 from apd.overview.waiting import consolidation_left_out, learnable, left_out
 
 __all__ = [

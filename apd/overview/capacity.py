@@ -2,74 +2,111 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apd.metrics import tau_counts
 from apd.state import Shape, Spec
 from apd.store import SigmaRef, Stream, TaskEntry, Version
 
+Specs = Mapping[int, Spec]
+"""Of a stream's network, by number of classes."""
+
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """Of everything one version consists of."""
+class Counts:
+    """What the size of a version consists of; one more task adds to them, whatever the number of tasks."""
 
-    paper_capacity: float
-    """As in `apd.metrics.paper_capacity`: 1.0 is one network."""
-    bytes: int
-    """Records, masks, private tensors, taus, sigmas, sigma_g's, statistics."""
+    sigma: int
+    """Non-zeros of sigma."""
+    taus: int
+    """Non-zeros of all taus, each relative to the version's sigma."""
+    local_shared: int
+    """Non-zeros of all sigma_g's."""
+    heads: int
+    """Elements of all heads."""
+    task_bytes: int
+    """Of what belongs to a single task: record, masks, private tensors, tau."""
+    common: Mapping[str, int]
+    """Bytes of the blobs that tasks have in common, by digest: sigmas and sigma_g's."""
+    other_bytes: int
+    """Of statistics and clustering."""
+
+    def paper_capacity(self, version: Version, specs: Specs) -> float:
+        """As in `apd.metrics.paper_capacity`: 1.0 is one network."""
+        last = specs[len(version.entries[-1].classes)]
+        masks = sum(shape[0] for shape in last.shared.values())
+        body, own_head = _count(shape for shape, _ in last.private.values()), _count(last.head.values())
+        dense = self.sigma + body + own_head + masks * len(version.entries)
+        return (dense + self.taus + self.local_shared) / (last.size + body + self.heads)
+
+    @property
+    def bytes(self) -> int:
+        """In the store, of everything the version consists of."""
+        return self.task_bytes + sum(self.common.values()) + self.other_bytes
 
 
-def size(stream: Stream, version: Version, specs: Mapping[int, Spec]) -> Size:
-    """Of a version with at least one task; measured once. specs: of the network, by number of classes."""
-    known = stream.sizes.get(str(version.number))
-    if known is not None and known["commit_id"] == version.commit_id:
-        return Size(known["paper_capacity"], known["bytes"])
-    records = [stream.record(entry) for entry in version.entries]
+def count(stream: Stream, version: Version, specs: Specs) -> Counts:
+    """Of a version with at least one task. Reads every record, and tasks that are not relative to its sigma."""
+    assert version.sigma is not None
+    records = stream.records.read_records(entry.record for entry in version.entries)
     shared = {digest for record in records for digest in record["local_shared"].values()}
-    result = Size(
-        _paper_capacity(stream, version, specs, shared),
-        sum(entry.bytes for entry in version.entries)
-        + sum(stream.blob_bytes(digest) for digest in shared | _sigma_blobs(version, records) | _extra_blobs(version)),
+    references = [version.sigma, *(_sigma_of(record) for record in records)]
+    return Counts(
+        sigma=sum(int(tensor.count_nonzero()) for tensor in stream.load_sigma(version.sigma).values()),
+        taus=sum(
+            _tau_count(stream, entry, _sigma_of(record), version.sigma)
+            for entry, record in zip(version.entries, records, strict=True)
+        ),
+        local_shared=sum(stream.sparse_nnz(digest) for digest in shared),
+        heads=sum(_head(entry, specs) for entry in version.entries),
+        task_bytes=sum(entry.bytes for entry in version.entries),
+        common={digest: stream.blob_bytes(digest) for digest in sorted(shared | _blobs(references))},
+        other_bytes=_other_bytes(stream, version),
     )
-    facts = {"paper_capacity": result.paper_capacity, "bytes": result.bytes, "commit_id": version.commit_id}
-    stream.sizes.put(str(version.number), facts)
-    return result
 
 
-def _sigma_blobs(version: Version, records: list[dict[str, Any]]) -> set[str]:
-    references = [SigmaRef(**record["sigma"]) for record in records] + ([version.sigma] if version.sigma else [])
+def count_learned(stream: Stream, version: Version, before: Version, counts: Counts, specs: Specs) -> Counts | None:
+    """Of the version that learned one task more than `before`, from the counts of that one.
+
+    None where sigma has moved with it: then every tau is another.
+    """
+    if version.kind != "learn" or version.parent != before.number or version.sigma != before.sigma:
+        return None
+    learned = version.entries[-1]
+    if _sigma_of(stream.record(learned)) != version.sigma:
+        return None
+    return replace(
+        counts,
+        taus=counts.taus + learned.tau_nnz,
+        heads=counts.heads + _head(learned, specs),
+        task_bytes=counts.task_bytes + learned.bytes,
+        other_bytes=_other_bytes(stream, version),
+    )
+
+
+def _sigma_of(record: Mapping[str, Any]) -> SigmaRef:
+    return SigmaRef(**record["sigma"])
+
+
+def _blobs(references: Iterable[SigmaRef]) -> set[str]:
     return {digest for reference in references for digest in (reference.base, reference.delta) if digest}
 
 
-def _extra_blobs(version: Version) -> set[str]:
-    return {digest for digest in (version.statistics, version.clustering) if digest}
+def _other_bytes(stream: Stream, version: Version) -> int:
+    return sum(stream.blob_bytes(digest) for digest in {version.statistics, version.clustering} if digest)
 
 
-def _paper_capacity(stream: Stream, version: Version, specs: Mapping[int, Spec], shared: set[str]) -> float:
-    """The numerator and denominator of `apd.metrics.paper_capacity`, from records instead of loaded tasks."""
-    assert version.sigma is not None
-    entries, last = version.entries, specs[len(version.entries[-1].classes)]
-    masks = sum(shape[0] for shape in last.shared.values())
-    heads = sum(_count(specs[len(entry.classes)].head.values()) for entry in entries)
-    body, own_head = _count(shape for shape, _ in last.private.values()), _count(last.head.values())
-    non_zeros = (
-        sum(int(tensor.count_nonzero()) for tensor in stream.load_sigma(version.sigma).values())
-        + body
-        + own_head
-        + masks * len(entries)
-    )
-    non_zeros += sum(_tau_count(stream, entry, version.sigma) for entry in entries)
-    non_zeros += sum(stream.sparse_nnz(digest) for digest in shared)
-    return non_zeros / (last.size + body + heads)
+def _head(entry: TaskEntry, specs: Specs) -> int:
+    return _count(specs[len(entry.classes)].head.values())
 
 
 def _count(shapes: Iterable[Shape]) -> int:
     return sum(map(math.prod, shapes))
 
 
-def _tau_count(stream: Stream, entry: TaskEntry, sigma: SigmaRef) -> int:
+def _tau_count(stream: Stream, entry: TaskEntry, own: SigmaRef, sigma: SigmaRef) -> int:
     """Non-zeros of tau once the task is relative to the version's sigma."""
-    if SigmaRef(**stream.record(entry)["sigma"]) == sigma:
+    if own == sigma:
         return entry.tau_nnz
     return sum(tau_counts(stream.load_entry(entry), stream.load_sigma(sigma)).values())

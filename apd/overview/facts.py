@@ -1,9 +1,10 @@
 """What is asked of a stream every day. All answers are JSON values."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from apd.config import to_json
+from apd.overview.growth import path_to
 from apd.overview.waiting import consolidation_left_out, describe
 from apd.refit import is_ahead
 from apd.store import Stream, TaskEntry, Version
@@ -16,6 +17,7 @@ STATES = ("waiting", "submitted", "arriving", "refused", "rejected")
 
 def tasks(stream: Stream, version: Version) -> list[Row]:
     """One row per task of a version, in the order they were learned; accuracy in [0, 1] where it was measured."""
+    measured = accuracies_of(stream, version.entries)
     return [
         _row(
             entry.name,
@@ -23,7 +25,7 @@ def tasks(stream: Stream, version: Version) -> list[Row]:
             f"{len(entry.classes)} classes, version {entry.learned_in}",
             classes=list(entry.classes),
             learned_in=entry.learned_in,
-            test_accuracy=accuracy_of(stream, entry),
+            test_accuracy=measured[entry.theta_key],
             bytes=entry.bytes,
         )
         for entry in version.entries
@@ -53,16 +55,17 @@ def _row(task: str, state: str, note: str, **learned: Any) -> Row:
     return {"task": task, "state": state, **facts, **learned, "note": note}
 
 
-def accuracy_of(stream: Stream, entry: TaskEntry) -> float | None:
-    """Test accuracy of exactly these parameters, None where nobody measured it."""
-    record = stream.evaluations.get(entry.theta_key)
-    return None if record is None else record["test_accuracy"]
+def accuracies_of(stream: Stream, entries: Sequence[TaskEntry]) -> dict[str, float | None]:
+    """Test accuracy of exactly these parameters by theta key, None where nobody measured it."""
+    found = stream.evaluations.get_all(entry.theta_key for entry in entries)
+    return {key: None if record is None else record["test_accuracy"] for key, record in found.items()}
 
 
 def accuracies(stream: Stream, version: Version) -> list[Row]:
     """Test accuracy of every task now and when it was learned."""
+    measured = accuracies_of(stream, version.entries)
     return [
-        {"task": entry.name, "test_accuracy": accuracy_of(stream, entry), "when_learned": entry.test_accuracy}
+        {"task": entry.name, "test_accuracy": measured[entry.theta_key], "when_learned": entry.test_accuracy}
         for entry in version.entries
     ]
 
@@ -70,7 +73,8 @@ def accuracies(stream: Stream, version: Version) -> list[Row]:
 def status(stream: Stream) -> Row:
     """The stream in a few figures, and its settings."""
     head = stream.head()
-    known = [value for entry in head.entries if (value := accuracy_of(stream, entry)) is not None]
+    measured = accuracies_of(stream, head.entries)
+    known = [value for entry in head.entries if (value := measured[entry.theta_key]) is not None]
     states = [row["state"] for row in arrivals(stream)]
     return {
         "stream": stream.url,
@@ -92,16 +96,11 @@ def status(stream: Stream) -> Row:
 
 def learned_since_consolidation(stream: Stream, head: Version) -> int:
     """How many tasks of the head were learned after its last consolidation, unless a rollback undid that."""
-    last = next((version.number for version in _back_from(stream, head) if version.kind == "consolidate"), 0)
+    last = head.consolidated
+    if last is None:
+        made = (past.number for past in path_to(head, stream.version) if past.kind == "consolidate")
+        last = next(made, 0)
     return sum(entry.learned_in > last for entry in head.entries)
-
-
-def _back_from(stream: Stream, head: Version) -> Iterator[Version]:
-    number: int | None = head.number
-    while number is not None:
-        version = stream.version(number)
-        yield version
-        number = version.grew_from
 
 
 def is_due(stream: Stream) -> bool:

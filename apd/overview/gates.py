@@ -33,11 +33,12 @@ def _below_gain(demanded: AcceptanceConfig, entry: TaskEntry) -> list[str]:
 
 def accuracies_before_and_after(stream: Stream, proposal: Proposal) -> dict[str, tuple[float, float]]:
     """Validation accuracy of every task of a consolidation's base, and as the consolidation would leave it."""
-    before = {entry.name: entry for entry in stream.version(proposal.base).entries}
+    before = {entry.name: entry.theta_key for entry in stream.version(proposal.base).entries}
+    measured = stream.evaluations.get_all([*before.values(), *(entry.theta_key for entry in proposal.entries)])
     return {
         entry.name: (
-            stream.evaluations.get(before[entry.name].theta_key)["validation_accuracy"],
-            stream.evaluations.get(entry.theta_key)["validation_accuracy"],
+            measured[before[entry.name]]["validation_accuracy"],
+            measured[entry.theta_key]["validation_accuracy"],
         )
         for entry in proposal.entries
     }

@@ -93,11 +93,13 @@ class Commits:
         return version
 
     def _proposed(self, proposal: Proposal, head: Version) -> Version:
+        following = successor(head, proposal.kind, proposal.message, proposal.commit_id, proposal.details)
         return dataclasses.replace(
-            successor(head, proposal.kind, proposal.message, proposal.commit_id, proposal.details),
+            following,
             sigma=proposal.sigma,
             statistics=proposal.statistics,
             clustering=proposal.clustering,
+            consolidated=following.number if proposal.kind == "consolidate" else head.consolidated,
             entries=proposal.entries,
         )
 

@@ -3,8 +3,9 @@
 A theta key stands for everything that a task's predictions depend on, so what did not change is never measured twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from apd.store.blobs import in_parallel
 from apd.store.formats import JSON, decode_document, encode_document
 from apd.store.objects import Objects, check_key, fetch_if_there
 
@@ -25,6 +26,11 @@ class Measurements:
         """What was measured, or None."""
         data = fetch_if_there(self._objects, self.key(name))
         return None if data is None else decode_document(self._kind, data, self._objects.where(self.key(name)))
+
+    def get_all(self, names: Iterable[str]) -> dict[str, JSON]:
+        """`get` of each name, several at a time."""
+        distinct = list(dict.fromkeys(names))
+        return dict(zip(distinct, in_parallel(self.get, distinct), strict=True))
 
     def put(self, name: str, record: Mapping[str, JSON]) -> None:
         """Keep a measurement; a later one replaces it."""

@@ -111,6 +111,9 @@ class Version:
     """Digest of the sums of masks of all tasks; None before the first."""
     clustering: str | None = None
     """Digest of the clustering that the next consolidation starts from; None before the first."""
+    consolidated: int | None = None
+    """Number of the newest consolidation that its tasks have gone through; 0 before the first, None where the release
+    that committed it did not note it."""
     entries: tuple[TaskEntry, ...] = ()
     """The tasks, in the order in which they were learned."""
     watermark: int = 0

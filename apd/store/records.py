@@ -19,7 +19,7 @@ removes them.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 import torch
@@ -130,6 +130,10 @@ class Records:
         """The record's body."""
         body: dict[str, JSON] = self.read_json("record", digest)
         return body
+
+    def read_records(self, digests: Iterable[str]) -> list[dict[str, JSON]]:
+        """Several, in their order."""
+        return in_parallel(self.read_record, digests)
 
     def read_masks(self, record: Mapping[str, JSON]) -> dict[str, Tensor]:
         """The mask logits of a task, without the rest of it."""

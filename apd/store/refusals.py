@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from apd.store.attempts import REFIT, Attempts
+from apd.store.blobs import in_parallel
 from apd.store.formats import JSON, decode_document, encode_document
 from apd.store.manifest import now
 from apd.store.objects import Objects, check_key, fetch_if_there
@@ -111,7 +112,7 @@ class Refusals:
     def consolidations(self, base: int | None = None) -> list[RefusedConsolidation]:
         """Those of a version, or all, in the order of versions; of each version a refit, then the largest tolerance."""
         area = CONSOLIDATIONS if base is None else refused_consolidations(base)
-        found = [self._consolidation(item.key) for item in self._objects.list(area)]
+        found = in_parallel(self._consolidation, [item.key for item in self._objects.list(area)])
         return sorted(found, key=lambda one: (one.base, not one.refit, -one.details["tolerance"]))
 
     def place(self, base: int) -> str:

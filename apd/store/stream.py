@@ -8,7 +8,7 @@
     attempts/<task>/...       where training goes on                  attempts
     evaluations/<key>.json    accuracies by theta key                 evaluations
     comparisons/<task>.json   what other methods reach on a task      evaluations
-    sizes/<version>.json      how large a version is                  evaluations
+    sizes/history.json        how large the versions are              evaluations
     forgotten, collected, pins    what is gone on purpose, or must stay    marks
     refused/...               what a gate kept out          refusals
     reports/<version>.html    for people
@@ -88,7 +88,7 @@ class Stream:
                 "copy it there again"
             )
         stream.history.require_safe_store()
-        first = Version(0, None, "create", f"created {stream.name}", "0" * 32, now())
+        first = Version(0, None, "create", f"created {stream.name}", "0" * 32, now(), consolidated=0)
         stream.history.create_first(first)
         try:
             body = {"config": to_json(config), "created": first.created, "id": secrets.token_hex(16)}

@@ -12,6 +12,7 @@ from apd.consolidation import consolidate
 from apd.data import pack_arrays, validate_task
 from apd.state import Learned
 from apd.store import Proposal, Stream
+from apd.store.commits import successor
 from apd.store.upkeep import rollback
 from tests.overview.small_streams import SHAPE, SHARING, learner, samples
 
@@ -108,6 +109,17 @@ def test_only_the_variant_with_clusters_consolidates(variant):
     made = learner(2, consolidate_every=2, variant=variant)
     assert made.stream.head().kind == "learn"
     assert not overview.is_due(made.stream)
+
+
+def test_versions_that_do_not_note_their_last_consolidation_have_it_found():
+    made = learner(2, consolidate_every=2, tolerance=0.0)
+    made.learn("next", samples(5))
+    stream, head = made.stream, made.stream.head()
+    assert head.consolidated == 3
+    older = replace(successor(head, "learn", "next", "1" * 32, {}), consolidated=None)
+    stream.history.append(older, head)
+    assert overview.status(stream)["learned_since_consolidation"] == 1
+    assert not overview.is_due(stream)
 
 
 def test_forgetting_a_task_takes_it_out_of_the_count():

@@ -38,6 +38,7 @@ def left_of(
     missing = [entry.name for entry in head.entries if not any(entry.arrival == back.arrival for back in kept)]
     details = {"version": old.number, "without": missing, "forgotten": sorted(name for name, _ in gone)}
     back = successor(head, "rollback", f"back to version {old.number}", commit_id, details)
+    back = dataclasses.replace(back, consolidated=old.consolidated)
     if len(kept) == len(old.entries):
         return dataclasses.replace(
             back, sigma=old.sigma, statistics=old.statistics, clustering=old.clustering, entries=old.entries
