@@ -38,6 +38,9 @@ from flows.names import artifact_key, distinct
 
 Row = dict[str, Any]
 
+NEWEST = 100
+"""Rows of the table of versions, which the server keeps of every arrival."""
+
 
 def progress_bar(stream: str, task: str) -> Callable[[float], None]:
     """A bar in the UI; the function returned moves it, 0 to 100. A server that is away does not stop the training."""
@@ -74,11 +77,9 @@ def show_accuracy(stream: Stream, version: Version) -> None:
 
 def show_capacity(stream: Stream, growth: overview.Growth) -> None:
     """The table of capacity and drift."""
-    what = (
-        "Capacity: non-zeros as a share of one network. Change: against the version before. "
-        "Drift: what a consolidation moved a parameter by at most. Refit: one that learned sigma again."
-    )
-    create_table_artifact(capacity_rows(growth), key=artifact_key("capacity", stream.name), description=what)
+    rows = capacity_rows(growth)
+    shown, what = rows[:NEWEST], capacity_note(len(rows))
+    create_table_artifact(shown, key=artifact_key("capacity", stream.name), description=what)
 
 
 def show_report(stream: Stream, version: Version, report: Report, place: str) -> None:
@@ -108,6 +109,15 @@ def capacity_rows(growth: overview.Growth) -> list[Row]:
     before = [None, *(point.paper_capacity for point in growth.capacity)]
     pairs = zip(before, growth.capacity, strict=False)
     return [_capacity_row(point, last, made.get(point.version)) for last, point in pairs][::-1]
+
+
+def capacity_note(versions: int) -> str:
+    """What the columns are, and which rows."""
+    cut = f" The newest {NEWEST} of {versions:,} versions; the report draws all." if versions > NEWEST else ""
+    return (
+        "Capacity: non-zeros as a share of one network. Change: against the version before. Drift: what a "
+        f"consolidation moved a parameter by at most. Refit: one that learned sigma again.{cut}"
+    )
 
 
 def _capacity_row(point: CapacityPoint, last: float | None, made: ConsolidationRow | None) -> Row:

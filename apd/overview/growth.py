@@ -144,7 +144,7 @@ def _point(stream: Stream, version: Version, counts: Counts | None, specs: Specs
 def _consolidations(stream: Stream, points: Sequence[Point]) -> tuple[ConsolidationRow, ...]:
     """Those that were committed and those that were refused, by version; a refused one is before what came after it."""
     bases = {point.version for point in points}
-    rows = [point.consolidation for point in points if point.consolidation]
+    rows = [_complete(stream, point.consolidation) for point in points if point.consolidation]
     for one in stream.refusals.consolidations():
         if one.base in bases:
             drop = max(before - after for before, after in one.accuracies.values())
@@ -157,6 +157,13 @@ def _row(
 ) -> ConsolidationRow:
     facts = {item.name: details[item.name] for item in fields(ConsolidationRow) if item.name in details}
     return ConsolidationRow(version=version, tasks=tasks, accepted=accepted, largest_drop=drop, **facts)
+
+
+def _complete(stream: Stream, row: ConsolidationRow) -> ConsolidationRow:
+    """With what tasks lost by it, where that was measured later only."""
+    if row.largest_drop is not None:
+        return row
+    return dataclasses.replace(row, largest_drop=_largest_drop(stream, stream.version(row.version)))
 
 
 def _largest_drop(stream: Stream, version: Version) -> float | None:

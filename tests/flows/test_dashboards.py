@@ -7,7 +7,7 @@ from apd.errors import TaskRefused
 from apd.learner import Learner
 from apd.overview import build_report, growth
 from apd.report.content import Report
-from flows.dashboards import capacity_rows, cluster_rows, headline, progress_bar, sharing, stream_page
+from flows.dashboards import capacity_note, capacity_rows, cluster_rows, headline, progress_bar, sharing, stream_page
 from flows.names import artifact_key
 from tests.overview.small_streams import SHARING, learner, noise, samples
 
@@ -38,6 +38,10 @@ def test_tasks_whose_names_a_key_cannot_tell_apart_have_bars_of_their_own(prefec
         bars = client.request("POST", "/artifacts/latest/filter", json=wanted).json()
     assert sorted(bar["data"] for bar in bars) == [0.0, 1.0, 2.0]
     assert "progress-named-alike-a-b" in [bar["key"] for bar in bars]
+
+
+def test_a_long_table_of_versions_says_that_it_is_cut():
+    assert capacity_note(1006) == f"{capacity_note(100)} The newest 100 of 1,006 versions; the report draws all."
 
 
 def test_capacity_and_drift_are_told_version_by_version_the_newest_first(made: Learner):

@@ -50,6 +50,21 @@ def test_after_every_change_it_is_what_measuring_anew_finds():
     assert kinds == ["learn", "learn", "learn", "rollback", "learn", "consolidate"]
 
 
+def test_what_a_consolidation_cost_is_told_though_it_was_measured_later():
+    made = learner(3, **SHARING)
+    stream, head = made.stream, made.stream.head()
+    assert head.kind == "consolidate"
+    measured = {entry.theta_key: stream.evaluations.get(entry.theta_key) for entry in head.entries}
+    for key in measured:
+        stream.evaluations.remove(key)
+    (row,) = growth(stream, head).consolidations
+    assert row.largest_drop is None
+    for key, record in measured.items():
+        stream.evaluations.put(key, record)
+    assert growth(stream, head).consolidations[0].largest_drop is not None
+    assert growth(stream, head) == anew(stream)
+
+
 def test_what_is_kept_of_another_stream_with_the_same_numbers_is_not_taken():
     first, second = learner(2), learner(3)
     growth(first.stream, first.stream.head())
