@@ -195,7 +195,7 @@ class Learner:
         return Result(
             entry.name,
             entry.classes,
-            **self._evaluation(candidate.entry),
+            **self._evaluations([candidate.entry])[candidate.entry.theta_key],
             capacity=entry.tau_nnz / self._network.spec(len(entry.classes)).size,
             seconds=entry.seconds or 0.0,
         )
@@ -242,16 +242,19 @@ class Learner:
 
     def accuracy(self) -> dict[str, float]:
         """Test accuracy in [0, 1] of every task as it is now; measured where its parameters have changed."""
-        return {entry.name: self._evaluation(entry)["test_accuracy"] for entry in self.stream.head().entries}
+        entries = self.stream.head().entries
+        measured = self._evaluations(entries)
+        return {entry.name: measured[entry.theta_key]["test_accuracy"] for entry in entries}
 
-    def _evaluation(self, entry: TaskEntry) -> Mapping[str, float]:
-        """Validation and test accuracy of exactly these parameters."""
-        known: Mapping[str, float] | None = self.stream.evaluations.get(entry.theta_key)
-        if known is not None:
-            return known
-        measured = self._measure(self.stream.load_entry(entry), self.stream.load_data(entry.name))
-        self.stream.evaluations.put(entry.theta_key, measured)
-        return measured
+    def _evaluations(self, entries: Sequence[TaskEntry]) -> Mapping[str, Mapping[str, float]]:
+        """Validation and test accuracy of exactly these parameters, by theta key."""
+        found = self.stream.evaluations.get_all(entry.theta_key for entry in entries)
+        for entry in entries:
+            if found[entry.theta_key] is None:
+                measured = self._measure(self.stream.load_entry(entry), self.stream.load_data(entry.name))
+                self.stream.evaluations.put(entry.theta_key, measured)
+                found[entry.theta_key] = measured
+        return found
 
     def consolidate(self) -> Consolidation | None:
         """Put all tasks on one sigma and cluster their taus; `learn` does so every s tasks.
@@ -282,8 +285,7 @@ class Learner:
 
     def _passes(self, head: Version, proposal: Proposal) -> bool:
         """Whether the gate lets the proposal become the head; a refused one is kept aside."""
-        for entry in (*head.entries, *proposal.entries):
-            self._evaluation(entry)
+        self._evaluations([*head.entries, *proposal.entries])
         reasons = reasons_to_refuse(self.stream, proposal)
         if reasons:
             accuracies = accuracies_before_and_after(self.stream, proposal)
