@@ -10,6 +10,7 @@
     ├── TrainingFailed         code of a stream's own, such as its network, raised an error in training
     ├── Diverged               a training's loss or parameters are no finite numbers any more
     ├── UnknownTask            no task of that name in that version
+    │   └── Forgotten          the task was forgotten after its training had begun
     ├── StoreError             object storage
     │   ├── NotFound           no such object, version or stream
     │   ├── AlreadyExists      a put-if-absent found another object under its name
@@ -64,6 +65,10 @@ class Diverged(ApdError):
 
 class UnknownTask(ApdError):
     """No task of that name in that version."""
+
+
+class Forgotten(UnknownTask):
+    """The task was forgotten after its training had begun; nothing of that was kept."""
 
 
 class StoreError(ApdError):

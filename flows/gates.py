@@ -11,6 +11,7 @@ from prefect import get_run_logger
 from prefect.states import Completed
 
 from apd import overview
+from apd.errors import Forgotten
 from apd.store import Candidate, Proposal, RefusedTask, Stream
 from apd.store.failures import CONSOLIDATION, Failures
 from flows import dashboards, events
@@ -29,6 +30,9 @@ def check_task(url: str, candidate: Candidate) -> list[str]:
     reasons = overview.shortfalls(stream, candidate)
     if reasons:
         place = stream.refusals.keep_task(candidate, reasons)
+        if not stream.inbox.stands_for(candidate.task, candidate.arrival):
+            stream.refusals.settle(candidate.task)
+            raise Forgotten(f"task {candidate.task!r} was forgotten while it was trained")
         advice = f"`apd accept {candidate.task}` learns it anyway, `apd retry {candidate.task}` trains it again"
         for reason in reasons:
             get_run_logger().error("refused: %s", reason)

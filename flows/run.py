@@ -10,7 +10,7 @@ from prefect.futures import PrefectFuture
 
 from apd import overview
 from apd.actors import cluster
-from apd.errors import ApdError, TrainingFailed
+from apd.errors import ApdError, Forgotten, TrainingFailed
 from apd.store import Candidate, Stream
 from apd.store.failures import CONSOLIDATION
 from flows import gates, steps
@@ -117,6 +117,10 @@ def learn_all(stream: str, started: Iterator[tuple[str, Training]], publish: boo
         outcome.tried.add(task)
         try:
             version = _take_in(stream, result_of(training), outcome)
+        except Forgotten as error:
+            get_run_logger().warning("%s", error)
+            outcome.tried.discard(task)  # another may have come under its name
+            continue
         except ApdError as error:
             outcome.failed[task] = give_up(stream, task, error)
             continue

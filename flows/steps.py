@@ -172,8 +172,8 @@ def train(url: str, name: str, base: int, workers: int | None = None) -> Candida
     stream = Stream.open(url)
     if stream.head().has(name):
         return None
-    trained = stream.load_candidate(name)
-    if trained is not None and trained.base == base:
+    trained, arrival = stream.load_candidate(name), stream.inbox.registration(name).number
+    if trained is not None and (trained.base, trained.arrival) == (base, arrival):
         get_run_logger().info("%s is trained already; only its commit is missing", name)
         return trained
     metrics.waiting(stream.name, len(stream.inbox.waiting()))

@@ -22,7 +22,7 @@ from apd.loop import bare_accuracy, bare_hits
 from apd.metrics import most_frequent
 from apd.networks import Network, from_config
 from apd.state import Arrival, Snapshot, TaskState
-from apd.store import Candidate, Stream, TaskEntry
+from apd.store import Candidate, Registration, Stream, TaskEntry
 from apd.store.records import theta_key
 from apd.team import ALONE
 from apd.training import Fit, Progress
@@ -120,13 +120,14 @@ class Trainer(Worker):
         Everything the result refers to is in the store when it is yielded; committing it is the caller's part.
         """
         started, stream = time.monotonic(), self.stream
-        version, info, data = stream.version(base), stream.task_info(task), self.stream.load_data(task)
+        registered = stream.inbox.registration(task)  # before its data is read: another may come under its name
+        version, info, data = stream.version(base), registered.info, stream.load_data(task)
         siblings, mask_start = stream.tasks_ahead(task, version), stream.config.learning.mask_start
         arrival = beside(stream.arrival(version), siblings, mask_start)
         learning, classes = stream.config.learning, len(info.classes)
         fit = Fit(self.network, task, classes, data, arrival, learning, device=self.device, team=self.team)
-        started -= self._resume(fit, task, base)
-        yield from self._epochs(fit, task, base, started, len(data.train))
+        started -= self._resume(fit, registered, base)
+        yield from self._epochs(fit, registered, base, started, len(data.train))
         if not self.team.leads:
             return
         learned = fit.result()
@@ -137,18 +138,18 @@ class Trainer(Worker):
             "device": self.device,
             "seconds": time.monotonic() - started,
         }
-        candidate = stream.write_candidate(learned, base=version, info=info, metrics=facts)
+        candidate = stream.write_candidate(learned, base=version, info=info, metrics=facts, arrival=registered.number)
         self.measure(candidate.entry, data)
         yield candidate
 
-    def _resume(self, fit: Fit, task: str, base: int) -> float:
-        """Restore the attempt on this base, if there is one; returns the seconds that were spent on it."""
-        attempt = self.stream.load_attempt(task)
-        if attempt is None or not goes_on(fit, attempt, base):
+    def _resume(self, fit: Fit, arrival: Registration, base: int) -> float:
+        """Restore the attempt at this arrival on this base, if there is one; returns the seconds that it took."""
+        attempt = self.stream.load_attempt(arrival.task)
+        if attempt is None or attempt.values.get("arrival") != arrival.number or not goes_on(fit, attempt, base):
             return 0.0
         return float(attempt.values["seconds_spent"])
 
-    def _epochs(self, fit: Fit, task: str, base: int, started: float, samples: int) -> Iterator[Progress]:
+    def _epochs(self, fit: Fit, arrival: Registration, base: int, started: float, samples: int) -> Iterator[Progress]:
         """Train to the end on so many samples, saving the attempt as often as the stream wants it."""
         config = self.stream.config
         saved, every = time.monotonic(), config.resources.save_every
@@ -156,11 +157,12 @@ class Trainer(Worker):
         for progress in fit.epochs():
             seconds, density = time.monotonic() - begun, progress.tau_density
             if self.team.leads:
-                metrics.trained(self.stream.name, task, samples, config.learning.batch_size, seconds, density)
+                metrics.trained(self.stream.name, arrival.task, samples, config.learning.batch_size, seconds, density)
             yield progress
             if self.team.leads and time.monotonic() - saved >= every:
                 spent = time.monotonic() - started
-                self.stream.save_attempt(task, fit.snapshot(), base=base, seconds_spent=spent)
+                told = {"base": base, "arrival": arrival.number, "seconds_spent": spent}
+                self.stream.save_attempt(arrival.task, fit.snapshot(), **told)
                 saved = time.monotonic()
             begun = time.monotonic()
 

@@ -89,6 +89,10 @@ class Attempts:
             return None
         return Snapshot(*decode_snapshot(data, self._objects.where(attempt_key(task))))
 
+    def discard(self, task: str) -> None:
+        """Remove the saved state alone."""
+        self._objects.delete(attempt_key(task))
+
     def offer(self, candidate: Candidate) -> None:
         """Keep the outcome until it is committed; a later one replaces it."""
         self._objects.put(candidate_key(candidate.task), encode_document("candidate", candidate.to_json()))

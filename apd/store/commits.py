@@ -54,8 +54,8 @@ class Commits:
             if entry.arrival == candidate.arrival and entry.name == candidate.task:
                 return self._history.version(entry.learned_in)
         raise UnknownTask(
-            f"{candidate.task!r} (arrival {candidate.arrival}) was learned before and is no longer in version "
-            f"{head.number}; submit it again to learn it again"
+            f"{candidate.task!r} (arrival {candidate.arrival}) was forgotten or rolled back; version {head.number} "
+            "does not have it. Submit it again to learn it again"
         )
 
     def _on_top(self, candidate: Candidate, head: Version) -> tuple[SigmaRef, str]:

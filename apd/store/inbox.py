@@ -177,10 +177,10 @@ class Inbox:
                     return _registration(body, number)
         raise UnknownTask(f"no task {name!r} has arrived in {self._objects.url}")
 
-    def stands_for(self, arrival: Registration) -> bool:
+    def stands_for(self, task: str, arrival: int) -> bool:
         """Whether the task's name still means this arrival: it was not forgotten, nor accepted again."""
         try:
-            return self.registration(arrival.task).number == arrival.number
+            return self.registration(task).number == arrival
         except UnknownTask:
             return False
 

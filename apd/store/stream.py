@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from apd.config import StreamConfig, from_json, to_json
 from apd.data import TaskData, TaskInfo, load_task
-from apd.errors import AlreadyExists, CorruptObject, NotFound, TaskRejected, UnknownTask
+from apd.errors import AlreadyExists, CorruptObject, Forgotten, NotFound, TaskRejected, UnknownTask
 from apd.state import FIRST, UNCLUSTERED, Arrival, Clustering, Consolidation, Learned, Snapshot, TaskState, Tensors
 from apd.store import proposals
 from apd.store.attempts import REFIT, Attempts, is_of_a_task
@@ -182,15 +182,32 @@ class Stream:
         metrics: Mapping[str, JSON],
         arrival: int | None = None,
     ) -> Candidate:
-        """Store all that a training produced; the candidate names it. `arrival` None: the number of the task's name."""
+        """Store all that a training produced; the candidate names it.
+
+        `arrival`: number of the one that was trained, None for that of the task's name. Raises Forgotten when the name
+        does not stand for it any more; it is looked for afterwards as well.
+        """
         number = self.inbox.registration(info.name).number if arrival is None else arrival
+        if not self.inbox.stands_for(info.name, number):
+            raise _forgotten(info.name)
         candidate = proposals.write_candidate(self.records, learned, base, info, number, metrics)
         self._attempts.offer(candidate)
+        if not self.inbox.stands_for(info.name, number):
+            self._attempts.withdraw(info.name)
+            raise _forgotten(info.name)
         return candidate
 
     def commit_candidate(self, candidate: Candidate) -> Version:
-        """Make it part of a new version, re-based where others were first; an arrival is never added twice."""
-        version = self._commits.candidate(candidate)
+        """Make it part of a new version, re-based where others were first; an arrival is never added twice.
+
+        Raises UnknownTask when a rollback took it out, Forgotten when its name does not stand for it any more.
+        """
+        try:
+            version = self._commits.candidate(candidate)
+        except UnknownTask as error:
+            if not self.inbox.stands_for(candidate.task, candidate.arrival):
+                raise Forgotten(str(error)) from None
+            raise
         self._attempts.withdraw(candidate.task)
         self.refusals.settle(candidate.task)
         return version
@@ -253,14 +270,20 @@ class Stream:
         return self._attempts.begin(task, base)
 
     def save_attempt(self, task: str, snapshot: Snapshot, **extra: JSON) -> None:
-        """Save where a training is; `extra` is kept with the snapshot's values. UnknownTask if it was forgotten.
+        """Save where a training is; `extra` is kept with the snapshot's values, a task's `arrival` among them.
 
-        It is looked for afterwards: what was saved while the task was forgotten goes as well.
+        Raises Forgotten when the task's name does not stand for that arrival any more. It is looked for afterwards:
+        what was saved while the task was forgotten goes as well.
         """
         self._attempts.save(task, snapshot, extra)
-        if is_of_a_task(task) and not self.inbox.has_claim(task):
+        if not is_of_a_task(task):
+            return
+        if not self.inbox.has_claim(task):
             self._attempts.clear(task)
-            raise UnknownTask(f"task {task!r} was forgotten while it was trained")
+            raise _forgotten(task)
+        if "arrival" in extra and not self.inbox.stands_for(task, extra["arrival"]):
+            self._attempts.discard(task)
+            raise _forgotten(task)
 
     def load_attempt(self, task: str) -> Snapshot | None:
         """The last saved attempt of a task, None when there is none."""
@@ -282,3 +305,7 @@ class Stream:
         """Store a version's report; returns its full name."""
         self.objects.put(self.report_key(version), page.encode())
         return self.objects.where(self.report_key(version))
+
+
+def _forgotten(task: str) -> Forgotten:
+    return Forgotten(f"task {task!r} was forgotten while it was trained")

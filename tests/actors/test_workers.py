@@ -2,14 +2,16 @@
 
 import dataclasses
 import socket
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from apd.actors import Comparer, Evaluator, Trainer, propose
 from apd.actors.versions import require_versions, versions
-from apd.errors import ClusterError, CorruptObject, NotFound, StateError
+from apd.errors import ClusterError, CorruptObject, Forgotten, NotFound, StateError
 from apd.store import Candidate, Stream
+from apd.store.upkeep import verify
 from apd.training import Progress
 from tests.actors import small
 
@@ -76,6 +78,37 @@ def test_an_attempt_of_an_older_apd_is_begun_anew_and_the_log_says_why(
     assert first.epoch == 1
     assert candidate.entry.theta_key == whole.entry.theta_key
     assert "training begins anew: the attempt at task 'task-0' has learning {}" in caplog.text
+
+
+def test_an_attempt_at_an_earlier_arrival_of_the_name_is_not_gone_on_with(stream: Stream) -> None:
+    list(Trainer(stream.url).learn("task-0", 0))
+    attempt = stream.load_attempt("task-0")
+    stream.save_attempt("task-0", dataclasses.replace(attempt, values={**attempt.values, "arrival": 7}), base=0)
+    first, *_ = Trainer(stream.url).learn("task-0", 0)
+    assert isinstance(first, Progress)
+    assert first.epoch == 1
+
+
+@pytest.mark.parametrize(("last", "save_every"), [(3, 0.0), (small.EPOCHS, 3600.0)])
+def test_forgotten_and_submitted_anew_while_it_is_trained_the_name_gets_nothing_of_that(
+    tmp_path: Path, last: int, save_every: float
+) -> None:
+    stream = Stream.create(str(tmp_path / "stream"), small.config(save_every=save_every))
+    small.accept(stream, 0)
+    training = Trainer(stream.url).learn("task-0", 0)
+    assert [event.epoch for event in islice(training, last) if isinstance(event, Progress)][-1] == last
+    elsewhere = Stream.open(stream.url)
+    elsewhere.commit_forget("task-0")
+    corrected = dataclasses.replace(small.task(8), name="task-0")
+    corrected.write(tmp_path / "task-0")
+    elsewhere.inbox.submit(tmp_path / "task-0")
+    small.accept_all(elsewhere)
+    with pytest.raises(Forgotten, match="'task-0' was forgotten while it was trained"):
+        list(training)
+    assert (stream.load_candidate("task-0"), stream.load_attempt("task-0")) == (None, None)
+    assert [one.number for one in stream.inbox.waiting()] == [2]
+    assert small.learn_here(stream, "task-0").entry("task-0").arrival == 2
+    assert verify(stream).problems == ()
 
 
 def test_an_evaluator_measures_what_is_stored(stream: Stream) -> None:

@@ -1,6 +1,7 @@
 """What others do to a stream while a run is at work on it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from flows import run as runs
 from flows import steps
 from flows.consolidate import consolidate
 from flows.run import run
-from tests.flows.small_tasks import copy, create, names, rewound, submit
+from tests.flows.small_tasks import copy, create, digits, names, rewound, submit
 
 FIRST, SECOND, THIRD = names(3)
 
@@ -39,6 +40,32 @@ def test_what_arrives_during_a_run_is_learned_by_it(engines: None, tmp_path: Pat
     assert rounds == [[FIRST, SECOND], [THIRD]]
     assert [entry.name for entry in stream.head().entries] == [SECOND, THIRD]
     assert THIRD in stream.objects.read(stream.report_key(stream.head().number)).decode()
+
+
+def test_a_task_that_is_forgotten_and_comes_again_while_it_is_trained_is_learned_from_what_came_last(
+    engines: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stream, trainings, first = create(tmp_path / "corrected"), runs.trainings, True
+    submit(stream, 0)
+
+    def corrected(url: str, waiting: list[str], *rest: Any) -> Iterator[Any]:
+        nonlocal first
+        for task, training in trainings(url, waiting, *rest):
+            if first:
+                first = False
+                training.wait()
+                stream.commit_forget(FIRST)
+                replace(digits()[1], name=FIRST).write(tmp_path / FIRST)
+                stream.inbox.submit(tmp_path / FIRST)
+            yield task, training
+
+    monkeypatch.setattr(runs, "trainings", corrected)
+    assert run(stream.url) == [FIRST]
+    (entry,) = stream.head().entries
+    assert (entry.name, entry.arrival) == (FIRST, 2)
+    assert stream.task_info(FIRST).classes == digits()[1].classes
+    assert stream.record(entry)["info"]["classes"] == list(digits()[1].classes)
+    assert Failures(stream.objects).of(FIRST) == []
 
 
 def test_a_task_that_cannot_be_measured_is_learned(engines: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -98,6 +98,6 @@ def _arrivals(stream: Stream, version: Version) -> list[str]:
     last = max(version.watermark, *version.settled, 0)
     keys = [arrival_key(number) for number in range(1, last + 1)]
     for arrival in stream.inbox.arrivals(1, last):
-        if stream.inbox.stands_for(arrival):
+        if stream.inbox.stands_for(arrival.task, arrival.number):
             keys += [claim_key(arrival.task), *(f"tasks/{arrival.task}/{file}" for file in arrival.files)]
     return keys

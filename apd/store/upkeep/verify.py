@@ -205,7 +205,7 @@ class _Check:
         (arrival,) = self._stream.inbox.arrivals(number, number)
         if number in self._forgotten:
             return
-        if not self._stream.inbox.stands_for(arrival):
+        if not self._stream.inbox.stands_for(arrival.task, number):
             self._problems.append(
                 f"names/{arrival.task}.json does not stand for arrival {number}, though not forgotten"
             )
