@@ -6,7 +6,7 @@ from apd.config import NetworkConfig
 from apd.data.digits import digits_tasks
 from apd.learner import Learner
 from apd.networks import from_config
-from apd.overview.capacity import size
+from apd.overview.capacity import count
 from apd.store.footprint import footprint
 
 
@@ -24,6 +24,6 @@ def test_the_bytes_of_a_learners_store():
     first = stream.version(1).sigma
     assert first is not None
     counted = footprint(tasks, stream.load_sigma(head.sigma), stream.load_sigma(first))
-    stored = size(stream, head, {5: from_config(stream.config).spec(5)}).bytes
+    stored = count(stream, head, {5: from_config(stream.config).spec(5)}).bytes
     assert counted == pytest.approx(stored, rel=0.02)
     assert counted > sum(tensor.nbytes for tensor in tasks[0].sigma.values())
