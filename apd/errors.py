@@ -68,7 +68,7 @@ class UnknownTask(ApdError):
 
 
 class Forgotten(UnknownTask):
-    """The task was forgotten after its training had begun; nothing of that was kept."""
+    """The task was forgotten while a run dealt with it; nothing of its training was kept."""
 
 
 class StoreError(ApdError):

@@ -30,9 +30,11 @@ def check_task(url: str, candidate: Candidate) -> list[str]:
     reasons = overview.shortfalls(stream, candidate)
     if reasons:
         place = stream.refusals.keep_task(candidate, reasons)
-        if not stream.inbox.stands_for(candidate.task, candidate.arrival):
+        try:
+            stream.require_arrival(candidate.task, candidate.arrival)
+        except Forgotten:
             stream.refusals.settle(candidate.task)
-            raise Forgotten(f"task {candidate.task!r} was forgotten while it was trained")
+            raise
         advice = f"`apd accept {candidate.task}` learns it anyway, `apd retry {candidate.task}` trains it again"
         for reason in reasons:
             get_run_logger().error("refused: %s", reason)

@@ -3,6 +3,7 @@
 from prefect import flow
 
 from apd.actors import cluster
+from apd.errors import UnknownTask
 from apd.store import Candidate
 from flows import gates, steps
 from flows.forms import IfRefused, StreamUrl, TaskName
@@ -50,5 +51,8 @@ def learn(stream: StreamUrl, task: TaskName, if_refused: IfRefused = "leave") ->
 def _trained(stream: str, task: str) -> Candidate | None:
     """What training comes to; None when the head has the task."""
     steps.check_cluster(stream)
-    training = steps.train.submit(stream, task, steps.decide_base(stream, task))
+    base = steps.decide_base(stream, task)
+    if base is None:
+        raise UnknownTask(f"no task {task!r} has arrived in {stream}; `apd tasks` lists those that have")
+    training = steps.train.submit(stream, task, base)
     return steps.first_done([training]).result()

@@ -117,12 +117,14 @@ def learn_all(stream: str, started: Iterator[tuple[str, Training]], publish: boo
         outcome.tried.add(task)
         try:
             version = _take_in(stream, result_of(training), outcome)
-        except Forgotten as error:
-            get_run_logger().warning("%s", error)
-            outcome.tried.discard(task)  # another may have come under its name
-            continue
         except ApdError as error:
-            outcome.failed[task] = give_up(stream, task, error)
+            reason = _noted(stream, task, error)
+            if reason is None:
+                get_run_logger().warning("%s was forgotten meanwhile", task)
+                outcome.tried.discard(task)  # another may have come under its name
+            else:
+                get_run_logger().error("%s was not learned: %s", task, error)
+                outcome.failed[task] = reason
             continue
         if version is not None:
             _measure(stream, task, version, outcome)
@@ -164,18 +166,13 @@ def result_of(training: Training) -> Candidate | None:
     return outcome
 
 
-def give_up(stream: str, task: str, error: ApdError) -> str:
-    """Say why a task was not learned, in full to the log, so that the others can go on; returns it in one line."""
-    get_run_logger().error("%s was not learned: %s", task, error)
-    return _noted(stream, task, error)
-
-
-def _noted(stream: str, name: str, error: object) -> str:
-    """The error in one line; counted unless it came from outside."""
+def _noted(stream: str, name: str, error: object) -> str | None:
+    """The error in one line, counted unless it came from outside; None where the task was forgotten meanwhile."""
     reason = _in_a_line(error)
-    if not isinstance(error, steps.OUTSIDE):
-        steps.note_failure(stream, name, reason)
-    return reason
+    if isinstance(error, steps.OUTSIDE):
+        return reason
+    gone = isinstance(error, Forgotten) or not steps.note_failure(stream, name, reason)
+    return None if gone else reason
 
 
 def _in_a_line(error: object) -> str:
@@ -198,8 +195,13 @@ def trainings(
         places = _places(opened, width)
         while queue and len(running) < places:
             task = queue.popleft()
-            running.append((task, steps.train.submit(stream, task, steps.decide_base(stream, task), workers)))
-        yield running.popleft()
+            base = steps.decide_base(stream, task)
+            if base is None:
+                get_run_logger().warning("%s was forgotten while it waited", task)
+            else:
+                running.append((task, steps.train.submit(stream, task, base, workers)))
+        if running:
+            yield running.popleft()
 
 
 def _places(stream: Stream, width: int) -> int:

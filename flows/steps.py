@@ -156,10 +156,13 @@ def resources(stream: Stream, workers: int | None) -> ResourceConfig:
 
 
 @step("decide base")
-def decide_base(url: str, name: str) -> int:
-    """Number of the version the task is trained on: the head, unless an interrupted run decided it before."""
+def decide_base(url: str, name: str) -> int | None:
+    """Number of the version the task is trained on: the head, unless an interrupted run decided it before.
+
+    None where no task has arrived under that name, or it was forgotten.
+    """
     stream = Stream.open(url)
-    return stream.begin_attempt(name, stream.head().number)
+    return stream.begin_attempt(name, stream.head().number) if stream.inbox.has_claim(name) else None
 
 
 @step("train", retries=4, delay=5, timeout=None)
@@ -201,15 +204,18 @@ def _watch(work: Iterator[Progress | Candidate], stream: str, name: str) -> Cand
 
 
 @step("note failure")
-def note_failure(url: str, name: str, reason: str) -> None:
-    """Count a training, or consolidation, that failed by itself; after LIMIT of them no run tries it unasked."""
+def note_failure(url: str, name: str, reason: str) -> bool:
+    """Count a training, or consolidation, that failed by itself; after LIMIT of them no run tries it unasked.
+
+    False, and nothing is counted, where the task was forgotten meanwhile.
+    """
     stream = Stream.open(url)
     if not name.startswith(SHARED) and not stream.inbox.has_claim(name):
-        get_run_logger().warning("%s was forgotten while it was trained", name)
-        return
+        return False
     count = Failures(stream.objects).add(name, reason)
     after = "it is left out from now on" if count >= LIMIT else "the next run tries again"
     get_run_logger().error("%s has failed %d of %d times: %s", name.removeprefix(SHARED), count, LIMIT, after)
+    return True
 
 
 @step("commit")

@@ -69,7 +69,8 @@ def count(stream: Stream, version: Version, specs: Specs) -> Counts:
 def count_learned(stream: Stream, version: Version, before: Version, counts: Counts, specs: Specs) -> Counts | None:
     """Of the version that learned one task more than `before`, from the counts of that one.
 
-    None where sigma has moved with it: then every tau is another.
+    None where that says too little: `version` came about in another way, or sigma has moved with it, so that every
+    tau is another.
     """
     if version.kind != "learn" or version.parent != before.number or version.sigma != before.sigma:
         return None

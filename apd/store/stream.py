@@ -188,14 +188,20 @@ class Stream:
         does not stand for it any more; it is looked for afterwards as well.
         """
         number = self.inbox.registration(info.name).number if arrival is None else arrival
-        if not self.inbox.stands_for(info.name, number):
-            raise _forgotten(info.name)
+        self.require_arrival(info.name, number)
         candidate = proposals.write_candidate(self.records, learned, base, info, number, metrics)
         self._attempts.offer(candidate)
-        if not self.inbox.stands_for(info.name, number):
+        try:
+            self.require_arrival(info.name, number)
+        except Forgotten:
             self._attempts.withdraw(info.name)
-            raise _forgotten(info.name)
+            raise
         return candidate
+
+    def require_arrival(self, task: str, number: int | None) -> None:
+        """Raises Forgotten when the task's name does not stand for this arrival any more; None: for any."""
+        if not (self.inbox.has_claim(task) if number is None else self.inbox.stands_for(task, number)):
+            raise Forgotten(f"task {task!r} was forgotten meanwhile")
 
     def commit_candidate(self, candidate: Candidate) -> Version:
         """Make it part of a new version, re-based where others were first; an arrival is never added twice.
@@ -278,12 +284,14 @@ class Stream:
         self._attempts.save(task, snapshot, extra)
         if not is_of_a_task(task):
             return
-        if not self.inbox.has_claim(task):
-            self._attempts.clear(task)
-            raise _forgotten(task)
-        if "arrival" in extra and not self.inbox.stands_for(task, extra["arrival"]):
-            self._attempts.discard(task)
-            raise _forgotten(task)
+        try:
+            self.require_arrival(task, extra.get("arrival"))
+        except Forgotten:
+            if self.inbox.has_claim(task):
+                self._attempts.discard(task)  # the rest belongs to what came later under the name
+            else:
+                self._attempts.clear(task)
+            raise
 
     def load_attempt(self, task: str) -> Snapshot | None:
         """The last saved attempt of a task, None when there is none."""
@@ -305,7 +313,3 @@ class Stream:
         """Store a version's report; returns its full name."""
         self.objects.put(self.report_key(version), page.encode())
         return self.objects.where(self.report_key(version))
-
-
-def _forgotten(task: str) -> Forgotten:
-    return Forgotten(f"task {task!r} was forgotten while it was trained")

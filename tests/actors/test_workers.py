@@ -103,7 +103,7 @@ def test_forgotten_and_submitted_anew_while_it_is_trained_the_name_gets_nothing_
     corrected.write(tmp_path / "task-0")
     elsewhere.inbox.submit(tmp_path / "task-0")
     small.accept_all(elsewhere)
-    with pytest.raises(Forgotten, match="'task-0' was forgotten while it was trained"):
+    with pytest.raises(Forgotten, match="'task-0' was forgotten meanwhile"):
         list(training)
     assert (stream.load_candidate("task-0"), stream.load_attempt("task-0")) == (None, None)
     assert [one.number for one in stream.inbox.waiting()] == [2]

@@ -139,9 +139,9 @@ def test_a_folder_that_cannot_be_dealt_with_does_not_hold_up_the_others(stream: 
 
 
 def test_a_failure_of_a_task_that_was_forgotten_meanwhile_is_not_held_against_the_next_of_its_name(stream: Stream):
-    note_failure.fn(stream.url, "shoes", "shoes was forgotten while it was trained")
+    assert not note_failure.fn(stream.url, "shoes", "no task 'shoes' has arrived")
     assert Failures(stream.objects).of("shoes") == []
-    note_failure.fn(stream.url, CONSOLIDATION, "it ran out of memory")
+    assert note_failure.fn(stream.url, CONSOLIDATION, "it ran out of memory")
     assert Failures(stream.objects).of(CONSOLIDATION) == ["it ran out of memory"]
 
 

@@ -150,7 +150,7 @@ def test_forgotten_while_it_is_trained_it_is_not_saved_again(stream: Stream) -> 
     stream.begin_attempt("b", 0)
     stream.save_attempt("b", Snapshot({}, {"epoch": 1}))
     Stream.open(stream.url).commit_forget("b")
-    with pytest.raises(UnknownTask, match="'b' was forgotten while it was trained"):
+    with pytest.raises(UnknownTask, match="'b' was forgotten meanwhile"):
         stream.save_attempt("b", Snapshot({}, {"epoch": 2}))
     assert_gone(stream, "b", set())
 
