@@ -134,11 +134,15 @@ def _held(wanted: ResourceConfig, have: Sequence[Alike]) -> int:
 
 
 def _offers(wanted: ResourceConfig, have: Sequence[Alike], counted: bool = False) -> str:
-    """What these nodes have of what is asked for."""
-    listed = (", ".join(f"{name} {alike.resources.get(name, 0):g}" for name in requests(wanted)) for alike in have)
-    return "; ".join(
-        f"{alike.number} times {text}" if counted else text for alike, text in zip(have, listed, strict=True)
-    )
+    """What these nodes have of what is asked for, the largest first; alike ones once, with their number."""
+    kinds = Counter[tuple[float, ...]]()
+    for alike in have:
+        kinds[tuple(alike.resources.get(name, 0) for name in requests(wanted))] += alike.number
+    listed = []
+    for amounts, number in sorted(kinds.items(), reverse=True):
+        text = ", ".join(f"{name} {amount:g}" for name, amount in zip(requests(wanted), amounts, strict=True))
+        listed.append(f"{number} times {text}" if counted or number > 1 else text)
+    return "; ".join(listed)
 
 
 def requests(wanted: ResourceConfig) -> dict[str, float]:

@@ -40,6 +40,13 @@ def test_without_an_autoscaler_only_the_nodes_count(nodes: Nodes) -> None:
         check_resources(WANTED)
 
 
+def test_nodes_that_are_alike_are_named_once(nodes: Nodes) -> None:
+    nodes.add(tape=1)
+    nodes.add(tape=1)
+    with pytest.raises(NoNode, match=r"the nodes have: CPU 2, tape 0; 2 times CPU 1, tape 1; CPU 1, tape 0\. Ask"):
+        check_resources(ResourceConfig(num_cpus=4, custom={"tape": 1}))
+
+
 def test_what_a_node_to_come_could_hold_is_waited_for(large: None) -> None:
     check_resources(WANTED)
     check_resources(WANTED, actors=6)
