@@ -1,9 +1,9 @@
 """The steps that flows are made of: functions of `apd` as Prefect tasks.
 
-The only place with retries, timeouts and cache policy. Two kinds of trouble pass by themselves and are tried again:
-storage that cannot be reached for a while, and a Ray worker that was lost, until its node is back. Everything else is
-raised at once. Nothing is cached: every step is idempotent through the store, which knows better than a hash of inputs
-what was done.
+Here is the policy of retries, timeouts and caching; `gates` and `cells` make their steps by it. Two kinds of trouble
+pass by themselves and are tried again: storage that cannot be reached for a while, and a Ray worker that was lost,
+until its node is back. Everything else is raised at once. Nothing is cached: every step is idempotent through the
+store, which knows better than a hash of inputs what was done.
 """
 
 import contextlib
@@ -234,8 +234,8 @@ def commit(url: str, candidate: Candidate) -> int:
 
 @step("announce when due")
 def announce_when_due(url: str) -> None:
-    """Tell Prefect when enough tasks were learned since the last consolidation: an automation starts the next one."""
-    if overview.is_due(Stream.open(url)):
+    """Tell Prefect when a consolidation is due that has not failed too often: an automation starts it."""
+    if overview.consolidation_waits(Stream.open(url)):
         events.tell(events.DUE, url)
 
 

@@ -37,7 +37,7 @@ def test_the_library_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (lines,) = blocks("python")
     names = {"Learner": Learner, "MyNetwork": MyNetwork, "x": x, "y": y, "dataset": dataset}
     exec(lines, names)
-    again = Learner.load("my-stream", MyNetwork)
+    again = Learner.load("my-learner", MyNetwork)
     assert again.tasks == ("small", "large")
     assert again.predict("small", x) == names["labels"]
 

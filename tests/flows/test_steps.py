@@ -15,13 +15,13 @@ from apd.config import StreamConfig
 from apd.data import TaskInfo, validate_task
 from apd.errors import CorruptObject, StateError, Unreachable
 from apd.store import Stream
-from apd.store.failures import CONSOLIDATION, Failures
+from apd.store.failures import CONSOLIDATION, LIMIT, Failures
 from apd.store.inbox import claim_key
 from apd.store.submission import ObjectFolder
-from flows import steps
+from flows import events, steps
 from flows.run import result_of
-from flows.steps import find_arrivals, first_done, note_failure, step
-from tests.flows.small_tasks import create, names, submit
+from flows.steps import announce_when_due, find_arrivals, first_done, note_failure, step
+from tests.flows.small_tasks import copy, create, names, rewound, submit
 
 
 def test_storage_that_is_away_or_hangs_is_tried_again(prefect: None):
@@ -143,6 +143,19 @@ def test_a_failure_of_a_task_that_was_forgotten_meanwhile_is_not_held_against_th
     assert Failures(stream.objects).of("shoes") == []
     assert note_failure.fn(stream.url, CONSOLIDATION, "it ran out of memory")
     assert Failures(stream.objects).of(CONSOLIDATION) == ["it ran out of memory"]
+
+
+def test_a_consolidation_that_is_due_is_announced_until_it_has_failed_too_often(
+    learned: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stream, told = rewound(copy(learned, tmp_path / "due")), list[str]()
+    monkeypatch.setattr(events, "tell", lambda event, url: told.append(event))
+    for _ in range(LIMIT):
+        announce_when_due.fn(stream.url)
+        Failures(stream.objects).add(CONSOLIDATION, "it ran out of memory")
+    assert told == [events.DUE] * LIMIT
+    announce_when_due.fn(stream.url)
+    assert told == [events.DUE] * LIMIT
 
 
 def test_storage_that_is_away_is_no_matter_of_one_folder(stream: Stream, monkeypatch: pytest.MonkeyPatch):
