@@ -55,7 +55,7 @@ class Commits:
                 return self._history.version(entry.learned_in)
         raise UnknownTask(
             f"{candidate.task!r} (arrival {candidate.arrival}) was forgotten or rolled back; version {head.number} "
-            "does not have it. Submit it again to learn it again"
+            f"does not have it. To learn it again: `apd forget {candidate.task}`, then submit it"
         )
 
     def _on_top(self, candidate: Candidate, head: Version) -> tuple[SigmaRef, str]:

@@ -29,6 +29,7 @@ from apd.store.objects import Objects
 from apd.store.proposals import Candidate, write_sums
 from apd.store.records import Records
 from apd.store.refusals import Refusals
+from apd.store.submission import content
 
 OWN = ("tensors", "tau", "step")
 """Parts of a record that are the task's alone."""
@@ -107,6 +108,10 @@ class Forgetting:
         for version in self._history.log():
             if version.has(name) or _forgets(version, name):
                 return version
+        places = [place for place in (f"inbox/{name}", f"rejected/{name}") if content(self._objects, place)]
+        if places:
+            where = " and ".join(self._objects.where(place) for place in places)
+            raise UnknownTask(f"no task {name!r} was accepted; delete {where} to withdraw what lies there")
         raise head.unknown(name)
 
     def _everywhere(self, gone: TaskEntry) -> Iterator[TaskEntry]:

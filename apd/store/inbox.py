@@ -90,6 +90,15 @@ class Inbox:
         """Whether a task of that name was accepted, or a folder of that name waits in the inbox."""
         return self.has_claim(name) or self._objects.exists(f"inbox/{name}/{METADATA}")
 
+    def require_ahead(self, name: str) -> None:
+        """Raise TaskRejected for a task that a rollback took out: it is settled, so no later version would have it."""
+        claim, head = self._read_claim(name), self._head()
+        found = None if claim is None or head.has(name) else self._registered(claim)
+        if found is not None and head.is_settled(found.number):
+            raise TaskRejected(
+                f"a rollback took the task {name!r} out; forget it first (`apd forget {name}`), then it can come again"
+            )
+
     def accept(self, folder: str, info: TaskInfo) -> int:
         """Register a validated folder; returns its arrival number, the same one however often it is called.
 
@@ -98,6 +107,7 @@ class Inbox:
         """
         found = content(self._objects, f"inbox/{folder}")
         claim = self._claim(info, _measured(self.folder(folder), info))
+        self.require_ahead(info.name)
         data = sorted(set(info.files.values()))
         in_parallel(lambda name: self._objects.copy(f"inbox/{folder}/{name}", f"tasks/{info.name}/{name}"), data)
         self._objects.copy(f"inbox/{folder}/{METADATA}", f"tasks/{info.name}/{METADATA}")
@@ -110,10 +120,11 @@ class Inbox:
         return self._append(self._claim(info, {}))
 
     def check_name(self, folder: Folder, info: TaskInfo) -> None:
-        """Raise TaskRejected when the task's name stands for other data than those in this folder."""
+        """Raise TaskRejected when the name stands for other data than those in this folder, or cannot come again."""
         claim = self._read_claim(info.name)
         if claim is not None and claim["fingerprint"] != _fingerprint(info, _measured(folder, info)):
             raise _taken(info.name, claim)
+        self.require_ahead(info.name)
 
     def reject(self, folder: str, reason: str) -> str:
         """Move a folder to the rejected area, with the reason in a file; returns where it is."""
@@ -168,14 +179,19 @@ class Inbox:
     def registration(self, name: str) -> Registration:
         """The accepted task of that name. Raises UnknownTask."""
         claim = self._read_claim(name)
-        if claim is not None:
-            for number in itertools.count(int(claim["after"]) + 1):
-                body = self._arrival(number)
-                if body is None:
-                    break
-                if body["id"] == claim["id"]:
-                    return _registration(body, number)
+        found = None if claim is None else self._registered(claim)
+        if found is not None:
+            return found
         raise UnknownTask(f"no task {name!r} has arrived in {self._objects.url}")
+
+    def _registered(self, claim: dict[str, JSON]) -> Registration | None:
+        """The arrival of the claim, None when it was not numbered yet."""
+        number = int(claim["after"]) + 1
+        while (body := self._arrival(number)) is not None:
+            if body["id"] == claim["id"]:
+                return _registration(body, number)
+            number += 1
+        return None
 
     def stands_for(self, task: str, arrival: int) -> bool:
         """Whether the task's name still means this arrival: it was not forgotten, nor accepted again."""

@@ -17,7 +17,7 @@ from apd.data import LocalFolder, measure
 from apd.errors import AlreadyExists, DataError, NotFound
 from apd.store.blobs import in_parallel
 from apd.store.formats import compact, digest_of
-from apd.store.objects import Objects, check_key, is_key
+from apd.store.objects import Objects, check_key, is_key, shown
 from apd.store.progress import Meter, Progress
 
 METADATA = "task.json"
@@ -52,6 +52,9 @@ def submit(objects: Objects, path: Path, progress: Progress) -> str:
     sizes = {file.name: file.stat().st_size for file in place.iterdir() if file.is_file()}
     if METADATA not in sizes:
         raise DataError(f"{path} has no {METADATA}; `apd pack` makes a task folder with one")
+    for name in (place.name, *sizes):
+        if not is_key(name):
+            raise DataError(f"{shown(name)!r} in {shown(str(path))} cannot be the name of an object; rename it")
     folder = place.name if _is_free(objects, place) else suffixed(place.name)
     meter = Meter(sum(sizes.values()), progress)
 

@@ -134,6 +134,7 @@ def refuse_early(stream: "Stream", folder: Path) -> None:
     try:
         info = read_info(LocalFolder(folder))
         check_fits(info, stream.config)
+        stream.inbox.require_ahead(info.name)
         if stream.inbox.knows(info.name):
             raise TaskRejected(f"a task named {info.name!r} has arrived in {stream.url} already; choose another name")
     except TaskRejected as error:

@@ -68,14 +68,19 @@ def learn_what_waits(stream: "Stream", asked: Asked = PLAIN, as_json: bool = Fal
     """One run of the flow, and what came of it; False when a task was refused."""
     from flows.run import run as flow
 
-    before = {one.task for one in stream.inbox.refused()}
+    before, rejected_before = {one.task for one in stream.inbox.refused()}, stream.inbox.rejected()
     learned = flow(stream.url, max_parallel=asked.max_parallel, workers=asked.workers)
     refused = [one.task for one in stream.inbox.refused() if one.task not in before]
+    rejected = [folder for folder in stream.inbox.rejected() if folder not in rejected_before]
     if as_json:
-        show({"learned": learned, "refused": refused, "version": stream.head().number}, in_a_line)
-    elif learned:
+        head = stream.head().number
+        show({"learned": learned, "refused": refused, "rejected": rejected, "version": head}, in_a_line)
+        return not refused
+    if learned:
         typer.echo(f"version {stream.head().number}: learned {', '.join(learned)}")
-    elif not refused:
+    if rejected:
+        typer.echo(f"rejected {', '.join(rejected)}; `apd tasks` says why")
+    if not (learned or refused or rejected):
         typer.echo("nothing was waiting")
     return not refused
 

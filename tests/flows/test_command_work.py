@@ -116,7 +116,13 @@ def test_run_learns_what_waits_and_says_so(own: Stream):
     ]
     assert "Flow run" not in result.output
     assert apd("run").stdout == "nothing was waiting\n"
-    assert answer_of("run") == {"learned": [], "refused": [], "version": 5}
+    assert answer_of("run") == {"learned": [], "refused": [], "rejected": [], "version": 5}
+    for folder in ("broken", "torn"):
+        submit(own, 2, name=folder)
+        own.objects.put(f"inbox/{folder}/train.parquet", b"no Parquet at all")
+        if folder == "broken":
+            assert apd("run").stdout == "rejected broken; `apd tasks` says why\n"
+    assert answer_of("run")["rejected"] == ["torn"]
 
 
 def test_run_ends_with_3_when_a_task_is_refused_and_accept_learns_it(own: Stream, tmp_path: Path):
@@ -205,7 +211,7 @@ def test_a_watch_outlives_a_server_that_is_away_and_prints_a_line_for_each_run(
         work.watch_inbox(own, every=5.0, as_json=True)
     assert pauses == [10.0, 5.0]
     [line] = capsys.readouterr().out.splitlines()
-    assert json.loads(line) == {"learned": [digits()[3].name], "refused": [], "version": 5}
+    assert json.loads(line) == {"learned": [digits()[3].name], "refused": [], "rejected": [], "version": 5}
 
 
 def test_evaluate_shows_accuracies_now_and_then(own: Stream):

@@ -7,14 +7,15 @@ from threading import Barrier
 
 import pytest
 
-from apd.data import validate_task
-from apd.errors import NotFound, StoreError
+from apd.data import LocalFolder, validate_task
+from apd.errors import DataError, NotFound, TaskRejected, UnknownTask
 from apd.store import Stream
 from apd.store.forget import Removal
 from apd.store.inbox import SETTLED
 from apd.store.submission import METADATA
 from apd.store.transfer import copy_stream
-from tests.store.samples import info_of, learn, write_task_folder
+from apd.store.upkeep import rollback
+from tests.store.samples import info_of, learn, learned_on, write_task_folder
 
 in_memory = pytest.mark.parametrize("url", ["memory"], indirect=True)
 in_a_folder = pytest.mark.parametrize("url", ["folder"], indirect=True)
@@ -62,6 +63,51 @@ def test_a_removal_that_is_repeated_leaves_a_later_task_of_the_name_alone(stream
     Removal(stream.objects, stream.inbox).remove(forgotten)
     assert [one.number for one in stream.inbox.waiting()] == [2]
     assert stream.begin_attempt("a", 0) == forgotten.number
+
+
+@in_memory
+def test_a_task_that_a_rollback_took_out_comes_again_once_it_is_forgotten(stream: Stream, tmp_path: Path) -> None:
+    learn(stream, "a", 1)
+    shoes = write_task_folder(tmp_path / "shoes", "shoes")
+    stream.inbox.submit(shoes)
+    accept_all(stream)
+    learned = learned_on(stream.arrival(stream.head()), "shoes", 2)
+    info = stream.task_info("shoes")
+    stream.commit_candidate(stream.write_candidate(learned, base=stream.head(), info=info, metrics={}))
+    rollback(stream, 1)
+    stream.inbox.submit(shoes)
+    with pytest.raises(
+        TaskRejected, match=r"a rollback took the task 'shoes' out; forget it first \(`apd forget shoes`"
+    ):
+        accept_all(stream)
+    with pytest.raises(TaskRejected, match="a rollback took"):
+        stream.inbox.check_name(LocalFolder(shoes), info)
+    stream.commit_forget("shoes")
+    assert accept_all(stream) == ["shoes"]
+    assert [(one.task, one.number) for one in stream.inbox.waiting()] == [("shoes", 3)]
+
+
+@in_memory
+def test_forgetting_what_was_never_accepted_says_where_it_lies(stream: Stream, tmp_path: Path) -> None:
+    learn(stream, "a", 1)
+    stream.inbox.submit(write_task_folder(tmp_path / "shoes", "shoes"))
+    with pytest.raises(UnknownTask, match=r"no task 'shoes' was accepted; delete .*/inbox/shoes to withdraw"):
+        stream.commit_forget("shoes")
+    stream.inbox.reject("shoes", "too small")
+    with pytest.raises(UnknownTask, match=r"delete .*/rejected/shoes to withdraw"):
+        stream.commit_forget("shoes")
+
+
+@in_memory
+@pytest.mark.parametrize("name", ["a\\b", os.fsdecode(b"caf\xe9")])
+def test_a_file_that_no_object_could_be_named_after_is_refused_before_anything_is_sent(
+    stream: Stream, tmp_path: Path, name: str
+) -> None:
+    shoes = write_task_folder(tmp_path / "shoes", "shoes")
+    (shoes / name).write_bytes(b"notes")
+    with pytest.raises(DataError, match="cannot be the name of an object; rename it"):
+        stream.inbox.submit(shoes)
+    assert keys(stream, "inbox/") == []
 
 
 @in_memory
@@ -128,7 +174,7 @@ def test_the_working_folder_is_submitted_by_its_name(
 ) -> None:
     monkeypatch.chdir(write_task_folder(tmp_path / "shoes", "shoes"))
     assert stream.inbox.submit(Path(".")) == "shoes"
-    with pytest.raises(StoreError, match="is no key of an object"):
+    with pytest.raises(DataError, match="cannot be the name of an object; rename it"):
         stream.inbox.submit(write_task_folder(tmp_path / "we\\ird", "shoes"))
 
 

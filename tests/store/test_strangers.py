@@ -23,7 +23,7 @@ STRANGERS = (
     "attempts/README.txt",
     "evaluations/mine.json",
 )
-UNSEEN = ("README.txt", ".DS_Store", "inbox/README.txt", "tasks/README.txt", "tasks/a/README.txt")
+UNSEEN = ("README.txt", ".DS_Store", "inbox/README.txt", "tasks/README.txt", "tasks/a/README.txt", "probes/notes.md")
 """Where nothing is looked for."""
 
 

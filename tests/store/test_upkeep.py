@@ -45,6 +45,10 @@ def test_a_consolidation_is_committed_with_all_tasks_on_one_sigma(stream: Stream
     assert opened.arrival(version).earlier == 4
 
 
+def test_a_stream_in_which_nothing_has_arrived_is_whole(stream: Stream) -> None:
+    assert verify(stream).problems == ()
+
+
 def test_a_consolidation_of_an_old_head_is_refused_and_a_repeated_one_is_not(stream: Stream) -> None:
     for seed, name in enumerate("ab"):
         learn(stream, name, seed)

@@ -11,6 +11,7 @@ version for the grace period. Blobs younger than that are not touched, nor those
 commit, however long.
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ from apd.store.stream import Stream
 from apd.store.upkeep.reach import Reach
 
 DAY = 86400.0
+
+PROBE = re.compile(r"probes/[0-9a-f]{16}")
+"""Keys of probes; what else people keep there is not ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,8 @@ def _unneeded(
 def _others(stream: Stream, head: Version, before: float) -> Iterator[str]:
     claimed = {item.key.removeprefix("names/").removesuffix(".json") for item in stream.objects.list("names/")}
     attempts = [item for item in stream.objects.list("attempts/") if _is_over(item.key, head, claimed)]
-    for listed in [*stream.objects.list("probes/"), *numbered(stream.objects, "pins/").values(), *attempts]:
+    probes = [listed for listed in stream.objects.list("probes/") if PROBE.fullmatch(listed.key)]
+    for listed in [*probes, *numbered(stream.objects, "pins/").values(), *attempts]:
         if listed.modified < before:
             yield listed.key
 

@@ -119,7 +119,7 @@ class _Check:
         """Those in use in an area of numbered documents, which lacks none."""
         found = numbered(self._stream.objects, area)
         self._strangers(area, lambda key: number_in(area, key) is not None)
-        missing = sorted(set(range(first, max(found, default=first) + 1)) - set(found))
+        missing = sorted(set(range(first, max(found, default=0) + 1)) - set(found))
         self._demand(not missing, f"{self._stream.objects.where(area)} lacks {missing}")
         return sorted(found)
 
