@@ -42,7 +42,11 @@ def schema_of(row_size: int, input_dtype: str) -> pa.Schema:
 def write_rows(path: Path, chunks: Iterable[Chunk], row_size: int, input_dtype: str) -> None:
     """One row group per chunk."""
     schema = schema_of(row_size, input_dtype)
-    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
+    # Arrow would take a path that begins with ~ for one at home, and one with a colon for a URI
+    with (
+        path.open("wb") as file,
+        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
         for inputs, labels in chunks:
             values = pa.array(np.ascontiguousarray(inputs).reshape(-1))
             columns = [pa.FixedSizeListArray.from_arrays(values, type=schema.field("input").type), pa.array(labels)]

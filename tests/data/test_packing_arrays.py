@@ -7,6 +7,7 @@ from folders import PICTURE, STREAM, digits, loaded, pixels, rows_of, splits_of
 
 from apd.config import StreamConfig
 from apd.data import LocalFolder, load_task, pack_arrays, pack_numpy
+from apd.data.packing.arrays import as_array, as_inputs
 from apd.errors import DataError, TaskRejected
 
 
@@ -85,8 +86,78 @@ class TestArrays:
             pack_arrays(tmp_path / "new", "../shoes", (pixels(), digits()))
         assert not (tmp_path / "new").exists()
 
+    def test_grey_pictures_have_no_channels_to_turn(self, tmp_path):
+        for number, grey in enumerate((pixels(shape=(4, 5)), pixels(shape=(4, 5, 1)))):
+            folder = tmp_path / str(number)
+            pack_arrays(folder, "shoes", (grey, digits()), input_shape=(1, 4, 5), channels_last=True)
+            splits = splits_of(loaded(folder, StreamConfig((1, 4, 5))))
+            assert rows_of(*splits) == sorted(tuple(row.ravel().tolist()) for row in grey)
+        for shape, message in (
+            ((), r"are \(9,\), expected 4 axes"),
+            ((2, 4, 5, 3), r"are \(9, 2, 4, 5, 3\), expected"),
+        ):
+            with pytest.raises(DataError, match=message + ".*, the channels last, or 3 without any"):
+                pack_arrays(tmp_path / "t", "shoes", (pixels(shape=shape), digits()), channels_last=True)
+
+    def test_labels_as_tables_hold_them(self, tmp_path):
+        words = np.array(["boot", "clog", "sock"], object)[digits()]
+        assert pack_arrays(tmp_path / "a", "shoes", (pixels(), words)).classes == ("boot", "clog", "sock")
+        assert pack_arrays(tmp_path / "b", "shoes", (pixels(), digits().astype(object))).classes == ("0", "1", "2")
+        words[4] = float("nan")
+        with pytest.raises(DataError, match="labels are object"):
+            pack_arrays(tmp_path / "c", "shoes", (pixels(), words))
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            (
+                torch.ones(9, 2).bfloat16(),
+                r"found a tensor torch.bfloat16 \(9, 2\) that numpy cannot hold .*\.float\(\)",
+            ),
+            (torch.ones(9, 2).to_sparse(), r"found a tensor torch.float32 .*a dense tensor \(\.to_dense"),
+            ([[0.0], [1.0, 2.0]], "found a list that numpy cannot hold"),
+        ],
+    )
+    def test_what_numpy_cannot_hold(self, tmp_path, values, message):
+        with pytest.raises(DataError, match=f"test, inputs: {message}"):
+            pack_arrays(tmp_path, "shoes", (pixels(), digits()), test=(values, digits()))
+
+    def test_lists_of_tensors_that_need_gradients(self, tmp_path):
+        rows = [torch.full((2,), float(row), requires_grad=True) for row in range(9)]
+        labels = list(torch.from_numpy(digits()))
+        assert pack_arrays(tmp_path, "shoes", (rows, labels)).input_shape == (2,)
+
+    def test_torch_can_share_what_becomes_of_any_array(self):
+        backwards, frozen = pixels()[..., ::-1], pixels()
+        frozen.flags.writeable = False
+        for values in (backwards, frozen):
+            shared = torch.from_numpy(as_inputs(values, PICTURE, "inputs"))  # a warning would be an error
+            assert np.array_equal(shared.numpy(), values)
+
+    def test_whole_numbers_in_lists_have_no_size_of_their_own(self):
+        assert as_array(pixels().tolist(), dtype="uint8").dtype == np.uint8
+        assert as_array([[0, 256], [3, -1]], dtype="float32").tolist() == [[0.0, 256.0], [3.0, -1.0]]
+        for values in ([[0, 256]], [[0, -1]], np.zeros((1, 2), np.int64)):
+            with pytest.raises(DataError, match="inputs: inputs are int64, expected uint8"):
+                as_inputs(as_array(values, dtype="uint8"), (2,), "inputs")
+
+    @pytest.mark.parametrize("classes", [2, {"a", "b", "c"}, {"a": 0, "b": 1, "c": 2}])
+    def test_class_names_are_a_sequence(self, tmp_path, classes):
+        with pytest.raises(DataError, match=r"classes is .*, expected a sequence of names in label order"):
+            pack_arrays(tmp_path, "shoes", (pixels(), digits()), classes=classes)
+
 
 class TestNumpyFiles:
+    def test_class_names_in_a_file_are_text_or_bytes_of_it(self, tmp_path):
+        def packed(classes):
+            np.savez(tmp_path / "all.npz", x=pixels(), y=digits(), classes=classes)
+            return pack_numpy(tmp_path / "all.npz", tmp_path / "t", "shoes")
+
+        for wrong in (np.array([["a"], ["b"], ["c"]]), np.array(3), np.arange(3), np.array([b"\xff", b"b", b"c"])):
+            with pytest.raises(DataError, match=r"all.npz: classes is .*, expected a sequence of strings"):
+                packed(wrong)
+        assert packed(np.array(["Käse".encode(), b"cat", b"dog"])).classes == ("Käse", "cat", "dog")
+
     @pytest.mark.parametrize("pattern", [("x_{}", "y_{}"), ("{}_images", "{}_labels"), ("{}_x", "{}_y")])
     def test_usual_names_of_arrays(self, tmp_path, pattern):
         arrays = {}

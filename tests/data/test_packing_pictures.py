@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from folders import PICTURE, STREAM, digits, encoded, hub_file, loaded, pixels, save, splits_of
 from PIL import Image
@@ -80,6 +81,22 @@ class TestPictures:
             pack_image_folder(tmp_path / "nowhere", tmp_path / "t", "shoes", input_shape=PICTURE)
         assert not (tmp_path / "t" / "task.json").exists()
 
+    @pytest.mark.parametrize("stray", ["labels.csv", "train/stray.png"])
+    def test_files_outside_the_class_folders_are_named(self, tmp_path, stray):
+        for split in ("train", "test"):
+            for name in ("a", "b"):
+                save(tmp_path / "in" / split / name / "0.png")
+        (tmp_path / "in" / stray).write_text("")
+        with pytest.raises(DataError, match=f"in/{stray} is in no class folder; expected .* to hold only folders"):
+            pack_image_folder(tmp_path / "in", tmp_path / "t", "shoes", input_shape=PICTURE)
+
+    def test_splits_of_other_names_are_taken_for_classes(self, tmp_path):
+        for split in ("Train", "Test"):
+            save(tmp_path / "in" / split / "a" / "0.png")
+        message = r"Test/a is a folder, but the folders in .*in are taken for classes, .* are called train, validation"
+        with pytest.raises(DataError, match=message):
+            pack_image_folder(tmp_path / "in", tmp_path / "t", "shoes", input_shape=PICTURE)
+
     def test_deep_and_cut_pictures_are_refused(self, tmp_path):
         Image.fromarray(np.full((4, 5), 40_000, np.uint16)).save(tmp_path / "deep.png")
         with pytest.raises(DataError, match=r"deep.png has more than 8 bits a channel"):
@@ -107,6 +124,40 @@ class TestParquet:
         assert np.array_equal(data.test.inputs.numpy(), pixels(3))
         assert len(data.train) + len(data.validation) == 18
 
+    def test_labels_of_other_files_go_by_their_names(self, tmp_path):
+        def file(name, rows, *names):
+            labels = [names.index("abc"[digit]) for digit in digits(rows)]
+            return hub_file(tmp_path / name, {"label": class_label(*names)}, img=encoded(rows), label=labels)
+
+        train, shard = file("0.parquet", 9, "a", "b", "c"), file("1.parquet", 3, "c", "b", "a")
+        files = {"test": [shard], "input_shape": PICTURE}
+        pack_parquet([train, shard], tmp_path / "t", "shoes", **files)
+        data = loaded(tmp_path / "t")
+        by_picture = {picture.tobytes(): digit for picture, digit in zip(pixels(), digits(), strict=True)}
+        for split in splits_of(data):
+            pictures = [picture.tobytes() for picture in split.inputs.numpy()]
+            assert split.labels.tolist() == [by_picture[picture] for picture in pictures]
+        pack_parquet([train], tmp_path / "u", "shoes", classes=["x", "y", "z"], **files)
+        assert loaded(tmp_path / "u").test.labels.tolist() == [2, 1, 0]
+        file("1.parquet", 3, "a", "b", "c", "d")
+        with pytest.raises(DataError, match=r"1.parquet has the classes a, b, c, d, train has a, b, c; .* lacks 'd'"):
+            pack_parquet([train], tmp_path / "v", "shoes", **files)
+
+    @pytest.mark.parametrize(
+        "description",
+        ["no JSON", "[]", '{"info": null}']
+        + [f'{{"info": {{"features": {{"label": {feature}}}}}}}' for feature in ("null", '{"names": null}')],
+    )
+    def test_odd_descriptions_are_passed_over(self, tmp_path, description):
+        content = pa.table({"img": encoded(), "label": digits()})
+        pq.write_table(content.replace_schema_metadata({"huggingface": description}), tmp_path / "f.parquet")
+        info = pack_parquet([tmp_path / "f.parquet"], tmp_path / "t", "shoes", input_shape=PICTURE)
+        assert info.classes == ("0", "1", "2")
+
+    def test_truth_values_are_labels(self, tmp_path):
+        file = hub_file(tmp_path / "f.parquet", img=encoded(), label=digits() > 0)
+        assert pack_parquet([file], tmp_path / "t", "shoes", input_shape=PICTURE).classes == ("0", "1")
+
     def test_several_labels_must_be_told_apart(self, tmp_path):
         features = {"fine_label": class_label("a", "b", "c"), "coarse_label": class_label("x", "y", "z")}
         file = hub_file(tmp_path / "f.parquet", features, img=encoded(), fine_label=digits(), coarse_label=digits())
@@ -133,8 +184,19 @@ class TestParquet:
             img=pa.array(paths, pa.struct({"bytes": pa.binary(), "path": pa.string()})),
             label=digits(),
         )
+        words = pa.array(["a", "b", "c"] * 3)
+        refused(
+            r"could be the label.* columns are .*label \(large_string\)",
+            img=encoded(),
+            label=words.cast("large_string"),
+        )
+        refused(r"label \(dictionary<values=string", img=encoded(), label=words.dictionary_encode())
         refused("row 2: found no label", img=encoded(), label=pa.array([0, 1, None] * 3))
-        refused("row 1 is not a readable picture", img=[encoded(1)[0]["bytes"], b"junk"] + [b""] * 7, label=digits())
+        refused(
+            "row 1 is not a readable picture: cannot identify its format$",
+            img=[encoded(1)[0]["bytes"], b"junk"] + [b""] * 7,
+            label=digits(),
+        )
         refused("row 0: found -1", img=encoded(), label=digits() - 1)
         (tmp_path / "text.parquet").write_text("a,b")
         with pytest.raises(DataError, match=r"text.parquet is not a readable Parquet file"):

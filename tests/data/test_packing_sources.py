@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from apd.config import StreamConfig
-from apd.data import pack, pack_dataset, read_inputs
+from apd.data import LocalFolder, load_task, pack, pack_arrays, pack_dataset, read_inputs
 from apd.errors import DataError, TaskRejected
 
 
@@ -65,6 +65,75 @@ class TestDatasets:
                 pack_dataset(Endless(*samples), tmp_path, "shoes")
 
 
+class Animals(Dataset):
+    """Three of each of these classes; the picture of an animal holds the length of its name."""
+
+    def __init__(self, *classes):
+        self.classes = list(classes)
+
+    def __len__(self):
+        return 3 * len(self.classes)
+
+    def __getitem__(self, row):
+        return torch.tensor([float(len(self.classes[row // 3]))]), row // 3
+
+
+class TestClassesOfDatasets:
+    def test_labels_of_other_splits_go_by_their_names(self, tmp_path):
+        info = pack_dataset(Animals("ox", "bee", "goat"), tmp_path / "t", "animals", test=Animals("goat", "ox"))
+        test = load_task(LocalFolder(tmp_path / "t"), StreamConfig((1,), "float32")).test
+        named = [info.classes[label] for label in test.labels.tolist()]
+        assert list(zip(named, test.inputs.flatten().tolist(), strict=True)) == [("goat", 4.0)] * 3 + [("ox", 2.0)] * 3
+
+    def test_names_that_are_given_win(self, tmp_path):
+        pack_dataset(Animals("ox", "bee"), tmp_path, "animals", test=Animals("bee", "ox"), classes=["x", "y"])
+        assert load_task(LocalFolder(tmp_path), StreamConfig((1,), "float32")).test.labels.tolist() == [
+            0,
+            0,
+            0,
+            1,
+            1,
+            1,
+        ]
+
+    def test_a_class_that_train_does_not_have(self, tmp_path):
+        message = "test has the classes ox, cow, train has ox, bee; expected none but those of train, which lacks 'cow'"
+        with pytest.raises(DataError, match=message):
+            pack_dataset(Animals("ox", "bee"), tmp_path, "animals", test=Animals("ox", "cow"))
+
+    @pytest.mark.parametrize("classes", [{"ox": 0, "bee": 1}, 2, "ox", [1, 2]])
+    def test_classes_that_are_no_names(self, tmp_path, classes):
+        data = Animals("ox", "bee")
+        data.classes = classes
+        with pytest.raises(DataError, match=r"train: classes is .*, expected a sequence of strings"):
+            pack_dataset(data, tmp_path, "animals")
+
+
+def test_what_a_dataset_raises_is_told_with_the_sample(tmp_path):
+    class Broken(Endless):
+        def __iter__(self):
+            yield torch.zeros(2), 0
+            raise OSError("bad sector")
+
+    class Sizeless(Dataset):
+        def __getitem__(self, row):
+            return torch.zeros(2), row
+
+    with pytest.raises(DataError, match="train, sample 1: reading it raised OSError: bad sector") as caught:
+        pack_dataset(Broken(), tmp_path, "shoes")
+    assert isinstance(caught.value.__cause__, OSError)
+    with pytest.raises(DataError, match="train: found a Sizeless without __len__"):
+        pack_dataset(Sizeless(), tmp_path, "shoes")
+
+
+def test_paths_are_taken_literally(tmp_path, monkeypatch):
+    """Arrow would look for a home folder of that user, and for a file system of that name."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("~nobody-here", "odd:name"):
+        pack_arrays(Path(folder), "shoes", (pixels(), digits()))
+        loaded(tmp_path / folder)
+
+
 def test_each_kind_of_source_is_recognised(tmp_path, monkeypatch):
     np.savez(tmp_path / "all.npz", x=pixels(), y=digits())
     arrays = tmp_path / "arrays"
@@ -107,9 +176,10 @@ def test_what_fits_no_packer_or_not_the_stream(tmp_path):
     with pytest.raises(TaskRejected, match=r"inputs are float32 .*but the stream takes uint8"):
         pack(str(tmp_path / "all.npz"), tmp_path / "t", "shoes", STREAM)
     assert not (tmp_path / "t" / "task.json").exists()
-    hub_file(tmp_path / "dev.parquet", img=encoded(), label=digits())
+    (tmp_path / "hub").mkdir()
+    hub_file(tmp_path / "hub" / "dev.parquet", img=encoded(), label=digits())
     with pytest.raises(DataError, match=r"dev.parquet begins with no split's name"):
-        pack(str(tmp_path), tmp_path / "t", "shoes", STREAM)
+        pack(str(tmp_path / "hub"), tmp_path / "t", "shoes", STREAM)
 
 
 def test_a_source_where_the_task_would_be_made_is_left_alone(tmp_path, monkeypatch):
@@ -124,6 +194,10 @@ def test_a_source_where_the_task_would_be_made_is_left_alone(tmp_path, monkeypat
         pack("shoes", Path("shoes"), "shoes", STREAM)
     with pytest.raises(DataError, match=r"shoes/train.parquet lies in shoes, where the task would be made"):
         pack("shoes/train.parquet", Path("shoes"), "shoes", STREAM)
+    with pytest.raises(
+        DataError, match=r"shoes holds shoes/task, where the task would be made; choose a folder outside"
+    ):
+        pack("shoes", Path("shoes/task"), "shoes", STREAM)
     assert {path.name: path.read_bytes() for path in shoes.iterdir()} == before
     assert pack("shoes", tmp_path / "out" / "shoes", "shoes", STREAM).files.keys() == {"train", "test"}
 

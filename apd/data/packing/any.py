@@ -41,7 +41,8 @@ def pack(
         a .npz file, a folder of .npy   pack_numpy
         module:callable                 pack_dataset, with callable() a Dataset, or Datasets by split
 
-    picture, label: columns of Parquet. DataError if it is none of them, lies in `folder`, or does not fit the stream.
+    picture, label: columns of Parquet. DataError if it is none of them, if it and `folder` lie in one another, or if it
+    does not fit the stream.
     """
     shape, path = config.input_shape, Path(source)
     _check_apart(path, folder)
@@ -88,15 +89,19 @@ def read_inputs(path: Path, config: StreamConfig) -> Tensor:
         raise DataError(f"{path} holds {values.dtype} inputs, but the stream takes {config.input_dtype}")
     if not np.isfinite(values).all():
         raise DataError(f"{path} holds values that are not finite numbers")
-    return torch.from_numpy(np.array(values))
+    return torch.from_numpy(values)
 
 
 def _check_apart(source: Path, folder: Path) -> None:
-    """Raise DataError for a source that is the folder to be made, or lies in it."""
+    """Raise DataError for a source that is the folder to be made, lies in it or holds it."""
     target, place = folder.resolve(), source.resolve()
-    if source.exists() and target in (place, *place.parents):
+    if not source.exists():
+        return
+    if target in (place, *place.parents):
         where = "is" if place == target else "lies in"
         raise DataError(f"{source} {where} {folder}, where the task would be made; choose another folder for the task")
+    if place in target.parents:
+        raise DataError(f"{source} holds {folder}, where the task would be made; choose a folder outside of it")
 
 
 def _holds(path: Path, pattern: str) -> bool:

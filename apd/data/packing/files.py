@@ -9,7 +9,7 @@ import numpy as np
 
 from apd.data.format import TaskInfo
 from apd.data.packing.arrays import pack_arrays
-from apd.data.packing.samples import ALIASES
+from apd.data.packing.samples import ALIASES, own_classes
 from apd.data.rows import Array
 from apd.errors import DataError
 from apd.state import Shape
@@ -38,7 +38,7 @@ def pack_numpy(
     """
     arrays = load_arrays(source)
     if classes is None and "classes" in arrays:
-        classes = [str(value) for value in arrays.pop("classes")]
+        classes = own_classes(str(source), arrays.pop("classes"))
     pairs = {split: (arrays[inputs], arrays[labels]) for split, (inputs, labels) in _pairs(source, arrays).items()}
     return pack_arrays(folder, name, **pairs, classes=classes, input_shape=input_shape, channels_last=channels_last)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from apd.data.format import TaskInfo
 from apd.data.packing.samples import ALIASES, Sample, stacked
@@ -25,7 +25,7 @@ def pack_image_folder(source: Path, folder: Path, name: str, *, input_shape: Sha
 
     Where `source` has a sub-folder train, it and its neighbours (val, valid or validation; test) hold the class folders
     instead. Every picture is converted and resized to input_shape (channels, height, width), 8 bits a channel. Hidden
-    files are passed over; DataError names any other file that is no readable picture.
+    files are passed over; DataError names any other file that is no readable picture, or is in no class folder.
     """
     if not source.is_dir():
         raise DataError(f"{source} is not a folder; expected one with a sub-folder of pictures per class")
@@ -40,6 +40,8 @@ def picture_file(source: Path | IO[bytes], input_shape: Shape | None, place: str
     try:
         with Image.open(source) as picture:
             return picture_input(picture, input_shape, place)
+    except UnidentifiedImageError:  # its text names the file object, which for bytes is an address in memory
+        raise DataError(f"{place} is not a readable picture: cannot identify its format") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{place} is not a readable picture: {error}") from None
 
@@ -87,8 +89,14 @@ def _split_folders(source: Path) -> dict[str, Path]:
 
 
 def _folders(path: Path) -> list[Path]:
-    """Sub-folders in the order of their names, hidden ones left out."""
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    """Sub-folders in the order of their names, hidden ones left out; DataError names a file among them."""
+    entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    files = [entry for entry in entries if not entry.is_dir()]
+    if files:
+        raise DataError(
+            f"{files[0]} is in no class folder; expected {path} to hold only folders, and they the pictures"
+        )
+    return entries
 
 
 def _samples(split: Path, classes: list[str], input_shape: Shape) -> Iterator[Sample]:
@@ -100,6 +108,11 @@ def _samples(split: Path, classes: list[str], input_shape: Shape) -> Iterator[Sa
         if not files:
             raise DataError(f"{folder} is empty; expected pictures of the class {folder.name!r}")
         for file in files:
+            if file.is_dir():
+                raise DataError(
+                    f"{file} is a folder, but the folders in {split} are taken for classes, which hold pictures only; "
+                    "folders of splits are called train, validation (or val, valid) and test"
+                )
             if file.suffix.lower() not in SUFFIXES:
                 raise DataError(f"{file} is not a picture; expected {', '.join(sorted(SUFFIXES))}")
             yield picture_file(file, input_shape, str(file)), classes.index(folder.name)
