@@ -5,11 +5,14 @@ names the setting, the value found and what was expected.
 """
 
 import dataclasses
+import json
+import operator
+import sys
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, SupportsIndex, TypeVar
 
 from apd.errors import ConfigError
 
@@ -39,6 +42,10 @@ class NetworkConfig:
     """Keyword arguments of the network, JSON values only."""
 
     def __post_init__(self) -> None:
+        try:
+            json.dumps(self.arguments, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            require(False, "network.arguments", self.arguments, f"JSON values, and no NaN or infinity ({error})")
         built_in = self.name in ("mlp", "lenet", "resnet18")
         require(built_in or ":" in self.name, "network.name", self.name, "mlp, lenet, resnet18 or module:callable")
 
@@ -312,8 +319,9 @@ def from_json(kind: type[T], values: Mapping[str, Any], place: str = "") -> T:
 
 
 def _convert(hint: Any, value: Any, place: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return from_json(typing.cast(type, hint), value, f"{place}.")
+    if dataclasses.is_dataclass(hint):
+        kind = typing.cast(type, hint)
+        return value if isinstance(value, kind) else from_json(kind, value, f"{place}.")
     origin, choices = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         return None if value is None else _convert(choices[0], value, place)
@@ -325,14 +333,17 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
         return tuple(_convert(choices[0], item, place) for item in value)
     if hint is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        require(number, place, value, "a number")
+        require(number and abs(value) <= sys.float_info.max, place, value, "a finite number")
         return float(value)
-    if hint is bool:
-        require(isinstance(value, bool), place, value, "true or false")
-        return value
-    plain = {int: "a whole number", str: "a string"}
+    if hint is int:
+        whole = isinstance(value, SupportsIndex) and not isinstance(value, bool)  # numpy's as well
+        require(whole, place, value, "a whole number")
+        return operator.index(value)
+    plain = {bool: "true or false", str: "a string"}
     if hint in plain:
-        require(isinstance(value, hint) and not isinstance(value, bool), place, value, plain[hint])
+        require(isinstance(value, hint), place, value, plain[hint])
+        return value
+    if hint is Any:
         return value
     require(isinstance(value, Mapping), place, value, "an object")
-    return dict(value)
+    return {key: _convert(choices[1], item, f"{place}.{key}") for key, item in value.items()}

@@ -10,15 +10,15 @@ A learner is a network and a stream (`apd.store`). The stream begins in a tempor
 it was saved, and there the `apd` command finds it as well.
 """
 
-import shutil
+import os
 import tempfile
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -39,14 +39,16 @@ from apd.data.packing import pack_arrays, pack_dataset
 from apd.data.packing.arrays import as_array, as_inputs
 from apd.decomposition import bare_state
 from apd.errors import ConfigError, DataError, StateError, TaskRefused, UnknownTask
-from apd.importing import import_callable
 from apd.joint import JointTask
 from apd.metrics import most_frequent
 from apd.networks import from_config, of_module
+from apd.networks.network import check_device
+from apd.networks.own import config_of, made_by_name
 from apd.overview import accuracies_before_and_after, is_due, reasons_to_refuse, refit_is_due, shortfalls
 from apd.refit import refit
 from apd.state import Consolidation, Learned, Shape, TaskState, Tensors
-from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
+from apd.store import Candidate, Proposal, Stream, TaskEntry, Version, normal_url
+from apd.store.connect import temporary_folder
 from apd.store.transfer import copy_stream
 from apd.training import Fit, Progress, accuracy, predict_logits
 
@@ -55,6 +57,8 @@ Build = Callable[[int], nn.Module]
 
 Labelled = tuple[Any, Any] | Dataset[Any]
 """Inputs (N, *input_shape) and labels (N,) as tensors, arrays or lists; or a Dataset of (input, label)."""
+
+OnEpoch = Callable[[Progress], object]
 
 SETTINGS: Mapping[str, type] = {
     "learning": LearningConfig,
@@ -96,23 +100,25 @@ class Learner:
         device: str = "cpu",
         **settings: Any,
     ) -> None:
-        """Begin without tasks, in a temporary folder that goes with the learner unless it is saved.
+        """Begin without tasks, in a temporary folder that goes with the learner and its copies unless it is saved.
 
         network: your own, or the configuration of a built-in one. input_shape: of one input, channels first.
         input_dtype: float32 inputs are taken as they are, uint8 ones are divided by 255. device: where to train.
         settings: fields of LearningConfig, AcceptanceConfig, ConsolidationConfig and SplitConfig; `seed` is that of
-        training and split.
+        training and split. Raises ConfigError for what cannot be used.
         """
-        config = StreamConfig(tuple(input_shape), input_dtype, _described(network), **_parts(settings))
-        home = tempfile.mkdtemp(prefix="apd-")
-        weakref.finalize(self, shutil.rmtree, home, ignore_errors=True)
-        self._begin(Stream.create(home, config), network, device)
+        dtype = str(getattr(input_dtype, "__name__", input_dtype)).removeprefix("torch.")  # numpy's and torch's as well
+        described = config_of(network, f"{__name__}:{built_by.__name__}")
+        given = {"input_shape": input_shape, "input_dtype": dtype, "network": described}
+        config = from_json(StreamConfig, given | _parts(settings))
+        home = temporary_folder()  # lives on in the stream
+        self._begin(Stream.create(home.url, config), network, device)
         self._network.check()
 
     @classmethod
     def load(
         cls,
-        url: str,
+        url: str | os.PathLike[str],
         network: Build | None = None,
         *,
         device: str = "cpu",
@@ -120,13 +126,17 @@ class Learner:
     ) -> "Learner":
         """Go on with a saved learner, or any stream; what is learned from now on is committed there.
 
-        network: None for the one that the stream's configuration names. storage_options go to fsspec.
+        network: None for the one that the stream's configuration names, if that can be made. storage_options go to
+        fsspec.
         """
         learner = cls.__new__(cls)
-        learner._begin(Stream.open(url, storage_options=storage_options), network, device)
+        learner._begin(Stream.open(normal_url(url), storage_options=storage_options), network, device)
+        if network is None:
+            learner._network.spec(2)
         return learner
 
     def _begin(self, stream: Stream, network: Build | NetworkConfig | None, device: str) -> None:
+        check_device(device)
         self.stream, self._device = stream, device
         if network is None or isinstance(network, NetworkConfig):
             self._network = from_config(stream.config)
@@ -150,7 +160,7 @@ class Learner:
         validation: Labelled | None = None,
         test: Labelled | None = None,
         classes: Sequence[str] | None = None,
-        on_epoch: Callable[[Progress], object] | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> Result:
         """Learn one more task; every earlier one predicts as before. Every s tasks (apd2), consolidate as well.
 
@@ -200,14 +210,7 @@ class Learner:
             seconds=entry.seconds or 0.0,
         )
 
-    def _fit(
-        self,
-        task: str,
-        classes: int,
-        samples: TaskData,
-        head: Version,
-        on_epoch: Callable[[Progress], object] | None,
-    ) -> Learned:
+    def _fit(self, task: str, classes: int, samples: TaskData, head: Version, on_epoch: OnEpoch | None) -> Learned:
         learning, arrival = self.stream.config.learning, self.stream.arrival(head)
         fit = Fit(self._network, task, classes, samples, arrival, learning, device=self._device)
         for progress in fit.epochs():
@@ -228,7 +231,8 @@ class Learner:
 
     def predict_proba(self, task: str, inputs: Any) -> Tensor:
         """Probabilities (N, classes) of inputs (N, *input_shape): a tensor, array or lists, of the stream's dtype."""
-        config, given = self.stream.config, as_array(inputs)
+        config = self.stream.config
+        given = as_array(inputs, dtype=config.input_dtype)
         state = self.stream.load_task(self.stream.head(), task)
         if given.shape[:1] == (0,):
             return torch.empty(0, len(self.classes(task)))
@@ -300,26 +304,17 @@ class Learner:
         """The task as a plain state dict: `MyNetwork(classes).load_state_dict(learner.export(task))`."""
         return self._network.state_dict(bare_state(self.stream.load_task(self.stream.head(), task)))
 
-    def save(self, url: str, *, storage_options: Mapping[str, Any] | None = None) -> None:
+    def save(self, url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> None:
         """Copy the whole stream, data and all versions, to an empty folder or `s3://bucket/prefix`, and go on there.
 
         From then on every change is committed there at once. Raises AlreadyExists when there is a stream.
         """
-        self.stream = copy_stream(self.stream, url, storage_options)
+        self.stream = copy_stream(self.stream, normal_url(url), storage_options)
 
 
 def built_by(input_shape: Shape, classes: int, build: str) -> nn.Module:
     """The network of a stream that a learner began: the `module:callable` it was given, called with `classes` alone."""
-    module: nn.Module = import_callable("network.arguments.build", build)(classes)
-    return module
-
-
-def _described(network: Build | NetworkConfig) -> NetworkConfig:
-    """How the stream's configuration names a network, so that the `apd` command can build it too."""
-    if isinstance(network, NetworkConfig):
-        return network
-    name = getattr(network, "__qualname__", type(network).__qualname__)
-    return NetworkConfig(f"{__name__}:{built_by.__name__}", {"build": f"{network.__module__}:{name}"})
+    return made_by_name(build, classes)
 
 
 def _parts(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -337,6 +332,10 @@ def _parts(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _pack(folder: Path, task: str, splits: Sequence[Any], classes: Sequence[str] | None, input_shape: Shape) -> None:
     """Write train, validation and test (None: not given) as the task folder that the `apd` command would submit."""
+    if not isinstance(task, str):
+        raise DataError(f"task is {task!r} but must be a name, as text")
+    if classes is not None and (isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray)):
+        raise DataError(f"classes is {classes!r} but must be a list of names, in label order")
     train, validation, test = splits
     given = [split for split in splits if split is not None]
     if all(isinstance(split, tuple | list) and len(split) == 2 for split in given):

@@ -2,14 +2,15 @@
 
 import contextlib
 import json
+import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from apd.config import to_json
 from apd.data import read_inputs
@@ -51,26 +52,36 @@ def export(stream: Stream, task: str, file: Path, version: int | None = None) ->
     """Write theta_t and the private tensors of a task as safetensors; returns how many numbers that is.
 
     The file is the state dict of the network that the stream names, built for the task's number of classes, tied
-    tensors under each of their names; its metadata have task, version and classes. Raises Unreachable when it cannot
-    be written.
+    tensors under each of their names; its metadata have task, version and classes, a JSON list of names. Raises
+    Unreachable when it cannot be written.
     """
     chosen = stream.head() if version is None else stream.version(version)
     state = from_config(stream.config).state_dict(bare_state(stream.load_task(chosen, task)))
     tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}
-    described = {"task": task, "version": str(chosen.number), "classes": "\n".join(chosen.entry(task).classes)}
+    classes = json.dumps(chosen.entry(task).classes, ensure_ascii=False)
+    described = {"task": task, "version": str(chosen.number), "classes": classes}
     try:
-        _check_place(file)
-        save_file(tensors, file, metadata=described)
-    except (SafetensorError, OSError) as error:
+        _write(file, save(tensors, metadata=described))
+    except OSError as error:
         raise Unreachable(f"{file} cannot be written: {error}") from error
     return sum(value.numel() for value in tensors.values())
 
 
-def _check_place(file: Path) -> None:
+def _write(file: Path, data: bytes) -> None:
+    """Whole or not at all, where a symlink leads, with the permissions of any new file."""
+    target = Path(os.path.realpath(file))
     if file.is_dir():
         raise Unreachable(f"{file} cannot be written: it is a folder; name a file in it")
-    if not file.parent.is_dir():
-        raise Unreachable(f"{file} cannot be written: there is no folder {file.parent}; make it first")
+    if os.path.lexists(target) and not target.is_file():
+        raise Unreachable(f"{file} cannot be written: it is there and no regular file; name another")
+    if not target.parent.is_dir():
+        raise Unreachable(f"{file} cannot be written: there is no folder {target.parent}; make it first")
+    unfinished = target.with_name(f".apd-{secrets.token_hex(8)}")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def checkout(stream: Stream, folder: Path, version: int | None = None) -> int:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import typing
 
 import pytest
@@ -58,6 +59,11 @@ def test_defaults_are_valid_and_complete():
         ({"consolidation": {"refit_epochs": 0}}, "consolidation.refit_epochs is 0 but must be >= 1 or null"),
         ({"split": {"validation": 0.6, "test": 0.5}}, r"split.validation \+ split.test is 1.1 but must be < 1"),
         ({"resources": {"num_cpus": 0}}, "resources.num_cpus is 0.0 but must be > 0"),
+        ({"learning": {"mask_start": math.nan}}, "learning.mask_start is nan but must be a finite number"),
+        ({"learning": {"learning_rate": math.inf}}, "learning.learning_rate is inf but must be a finite number"),
+        ({"consolidation": {"tolerance": 10**400}}, "consolidation.tolerance is 10+ but must be a finite number"),
+        ({"resources": {"custom": {"gpu": "two"}}}, "resources.custom.gpu is 'two' but must be a finite number"),
+        ({"network": {"arguments": {"p": math.nan}}}, "network.arguments is {'p': nan} but must be JSON values"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(values, message):

@@ -183,9 +183,10 @@ def test_a_stream_knows_how_to_build_an_importable_network(tmp_path: Path) -> No
 
 def test_a_built_in_network_needs_no_module(tmp_path: Path) -> None:
     learner = Learner(NetworkConfig("mlp", {"hidden": [8]}), SHAPE, "uint8", epochs=1)
-    learner.learn("shoes", ((samples(1)[0] * 40 + 128).clamp(0, 255).to(torch.uint8), samples(1)[1]))
-    learner.save(str(tmp_path / "stream"))
-    assert Learner.load(str(tmp_path / "stream")).accuracy() == learner.accuracy()
+    learner.learn("shoes", (inputs := (samples(1)[0] * 40 + 128).clamp(0, 255).to(torch.uint8), samples(1)[1]))
+    assert learner.predict("shoes", inputs.tolist()) == learner.predict("shoes", inputs)
+    learner.save(tmp_path / "stream")
+    assert Learner.load(tmp_path / "stream").accuracy() == learner.accuracy()
 
 
 def test_forgetting_one_task_keeps_every_bit_of_the_others() -> None:

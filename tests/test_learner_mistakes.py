@@ -1,5 +1,7 @@
 """What a learner is given by mistake: a sentence that says so, and nothing learned, waiting or left behind."""
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from apd.errors import DataError, TaskRefused, TaskRejected
-from apd.learner import Learner
-from tests.test_learner import SHAPE, new, samples
+from apd.errors import ConfigError, DataError, TaskRefused, TaskRejected
+from apd.learner import Learner, built_by
+from tests.test_learner import SHAPE, Small, new, samples
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +68,67 @@ def test_inputs_that_are_not_finite_get_no_answer(learner: Learner, bad: float) 
     inputs[7, 0, 1, 2] = bad
     with pytest.raises(DataError, match="inputs hold values that are not finite numbers"):
         learner.predict("shoes", inputs)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"input_shape": 64}, "input_shape is 64 but must be a list of numbers"),
+        ({"input_shape": "1x4x4"}, "input_shape is '1x4x4' but must be a list of numbers"),
+        ({"input_shape": (1, 4.0, 4)}, r"input_shape is 4\.0 but must be a whole number"),
+        ({"input_shape": (10**6, 10**4, 10**4)}, r"input_shape is \(1000000, 10000, 10000\), and no two such inputs"),
+        ({"input_shape": (10**30,)}, r"input_shape is \(10+,\), and no two such inputs"),
+        ({"input_dtype": "float64"}, "input_dtype is 'float64' but must be one of uint8, float32"),
+        ({"input_dtype": torch.float64}, "input_dtype is 'float64' but must be one of uint8, float32"),
+        ({"network": "mlp"}, r"network is 'mlp' but must be a callable that makes one .* NetworkConfig\('lenet'\)"),
+        ({"network": Small(3)}, "network is a Small but must be a callable that makes one"),
+        ({"device": "gpu"}, "device is 'gpu', which torch cannot use here: "),
+        ({"device": "meta"}, "device is 'meta', which torch cannot use here: "),
+        ({"device": "cuda:99"}, "device is 'cuda:99', which torch cannot use here: "),
+    ],
+)
+def test_a_learner_that_cannot_be_begun(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Learner(**{"network": Small, "input_shape": SHAPE} | changed)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype("float32"), torch.float32])
+def test_whole_numbers_and_dtypes_of_any_library(dtype: Any) -> None:
+    learner = Learner(Small, tuple(np.array(SHAPE)), dtype, epochs=np.int64(1))
+    assert (learner.stream.config.input_shape, learner.stream.config.input_dtype) == (SHAPE, "float32")
+
+
+def test_a_task_and_its_classes_have_names(learner: Learner) -> None:
+    with pytest.raises(DataError, match="task is 3 but must be a name, as text"):
+        learner.learn(3, samples(2))  # type: ignore[arg-type]
+    for classes in (3, "abc", {"a", "b", "c"}):
+        with pytest.raises(DataError, match=r"classes is .* but must be a list of names, in label order"):
+            learner.learn("hats", samples(2), classes=classes)  # type: ignore[arg-type]
+
+
+class Factory:
+    """Makes networks; of itself there is one object for each width."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    def __call__(self, classes: int) -> Small:
+        """A network of this width."""
+        return Small(classes, self.width)
+
+
+@pytest.mark.parametrize("network", [partial(Small, width=4), Factory(4), lambda classes: Small(classes, 4)])
+def test_a_network_without_a_name_has_to_be_given_again(network: Any, tmp_path: Path) -> None:
+    learner = Learner(network, SHAPE)
+    learner.save(tmp_path / "stream")
+    with pytest.raises(
+        ConfigError, match=r"cannot be made by '.*: .*; hand over .*: Learner\.load\(url, network=\.\.\.\)"
+    ):
+        Learner.load(tmp_path / "stream")
+    assert Learner.load(tmp_path / "stream", network).tasks == ()
+
+
+@pytest.mark.parametrize("name", ["functools:partial", f"{__name__}:Factory"])
+def test_streams_that_name_the_class_of_such_a_network_say_so_too(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be made by .*; hand over what the learner was given"):
+        built_by(SHAPE, 2, name)

@@ -116,3 +116,9 @@ def test_a_check_draws_no_random_number_that_others_would_see():
     before = torch.get_rng_state()
     toys.normalised_network().check()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_callable_that_does_not_tell_what_it_takes_is_refused() -> None:
+    config = StreamConfig(SHAPE, "float32", NetworkConfig("builtins:int"))
+    with pytest.raises(ConfigError, match=r"network 'builtins:int' cannot be asked what it takes .*; name a class"):
+        from_config(config)

@@ -1,6 +1,8 @@
 """Predictions of a stored task, and the task as a file that needs nothing of ours."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +76,35 @@ def test_the_exported_file_in_the_bare_network_gives_the_same_logits(network, sh
 def test_the_exported_file_says_what_it_is(learner: Learner, tmp_path: Path):
     export(learner.stream, "bags", tmp_path / "bags.safetensors", version=2)
     with safe_open(tmp_path / "bags.safetensors", "pt") as file:
-        assert file.metadata() == {"task": "bags", "version": "2", "classes": "0\n1\n2"}
+        assert file.metadata() == {"task": "bags", "version": "2", "classes": '["0", "1", "2"]'}
+
+
+@pytest.fixture
+def mask() -> Iterator[int]:
+    """The process's umask, set for a test."""
+    before = os.umask(0o027)
+    yield 0o027
+    os.umask(before)
+
+
+def test_the_exported_file_is_where_a_link_leads_with_the_permissions_of_any_file(learner, tmp_path: Path, mask: int):
+    (tmp_path / "folder").mkdir()
+    link, file = tmp_path / "link.safetensors", tmp_path / "folder" / "bags.safetensors"
+    link.symlink_to(file)
+    for _ in range(2):
+        export(learner.stream, "bags", link)
+        assert link.is_symlink()
+        assert file.stat().st_mode & 0o777 == 0o666 & ~mask
+        assert load_file(file)
+    assert list((tmp_path / "folder").iterdir()) == [file]
+
+
+def test_the_exported_file_replaces_files_alone(learner: Learner, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for place in (tmp_path / "pipe", tmp_path / "loop"):  # no real device: a failure would replace it
+        with pytest.raises(Unreachable, match=f"{place} cannot be written: it is there and no regular file"):
+            export(learner.stream, "bags", place)
 
 
 def test_answers_are_those_of_the_learner(learner: Learner, tmp_path: Path):

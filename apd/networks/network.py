@@ -129,7 +129,13 @@ class Network:
         ConfigError says why no stream can grow it. The state of torch's default generator is left as it was.
         """
         dtype, shape = getattr(torch, self.input_dtype), tuple(self.input_shape)
-        inputs = torch.zeros((2, *self.input_shape), dtype=dtype)
+        try:
+            inputs = torch.zeros((2, *shape), dtype=dtype)
+        except (RuntimeError, TypeError) as error:  # TypeError: a size that is no 64-bit number
+            first = str(error).splitlines()[0]
+            raise ConfigError(
+                f"input_shape is {shape}, and no two such inputs can be held in memory: {first}"
+            ) from None
         with torch.random.fork_rng(devices=[]):
             with _named(f"on inputs of {shape}"):
                 self.spec(2)
@@ -201,6 +207,14 @@ class Network:
 def of_module(build: Callable[[int], nn.Module], input_shape: Shape, input_dtype: Dtype = "float32") -> Network:
     """The network of your own module: `build(classes)` makes one from (N, *input_shape) to logits (N, classes)."""
     return Network(tuple(input_shape), build, input_dtype)
+
+
+def check_device(device: str) -> None:
+    """Raise ConfigError unless torch can compute on this device here."""
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ConfigError(f"device is {device!r}, which torch cannot use here: {str(error).splitlines()[0]}") from None
 
 
 def _built(build: Callable[[int], nn.Module], classes: int, seed: int) -> nn.Module:

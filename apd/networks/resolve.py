@@ -22,9 +22,16 @@ def from_config(config: StreamConfig) -> Network:
     name, arguments = config.network.name, config.network.arguments
     make = BUILT_IN[name] if name in BUILT_IN else import_callable("network", name)
     try:
-        inspect.signature(make).bind(config.input_shape, 2, **arguments)
+        signature = inspect.signature(make)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"network {name!r} cannot be asked what it takes ({error}); name a class or function that is called with "
+            "(input_shape, classes, **arguments)"
+        ) from None
+    try:
+        signature.bind(config.input_shape, 2, **arguments)
     except TypeError as error:
-        takes = f"{name}{inspect.signature(make)}"
+        takes = f"{name}{signature}"
         raise ConfigError(f"network.arguments is {dict(arguments)} but the network is {takes}: {error}") from None
     build = partial(_call, make, config.input_shape, dict(arguments))
     return Network(config.input_shape, build, config.input_dtype)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from apd.errors import AlreadyExists, ConfigError, NotFound, StoreError, UnsafeStore
 from apd.store.progress import Moved, unheard
@@ -158,7 +158,7 @@ def check_data(key: str, data: bytes) -> None:
 
 def protocol_of(url: str) -> str:
     """`file`, `s3`, `memory`, ..."""
-    return urlsplit(url).scheme if "://" in url else "file"
+    return url.partition("://")[0].lower() if "://" in url else "file"
 
 
 def is_local(url: str) -> bool:
@@ -166,16 +166,40 @@ def is_local(url: str) -> bool:
     return protocol_of(url) in ("file", "memory")
 
 
-def normal_url(url: str) -> str:
-    """One spelling per place: an absolute path for a folder, no trailing slash. Raises ConfigError for other places."""
-    if not url:
+def normal_url(url: str | os.PathLike[str]) -> str:
+    """One spelling per place: an absolute path for a folder, no trailing slash. Raises ConfigError for other places.
+
+    `file:///my%20folder` is the folder `/my folder`, as everywhere; in a path without `file://`, `%` is a character.
+    """
+    try:
+        given = os.fsdecode(url)
+    except TypeError:
+        raise ConfigError(
+            f"{url!r} is no place for a stream; give text or a path, not a {type(url).__name__}"
+        ) from None
+    if not given:
         raise ConfigError("the stream's URL is empty; give a folder or s3://bucket/prefix")
-    nowhere = url.startswith("s3:") and not url.partition("://")[2].strip("/")
-    if protocol_of(url) not in PROTOCOLS or nowhere:
-        raise ConfigError(f"{url!r} is no place for a stream; give a folder or s3://bucket/prefix")
-    if protocol_of(url) == "file":
-        return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
-    return url.rstrip("/")
+    scheme, _, place = given.partition("://")
+    nowhere = given.lower().startswith("s3:") and not place.strip("/")
+    if protocol_of(given) not in PROTOCOLS or nowhere or "\0" in unquote(given):
+        raise ConfigError(f"{given!r} is no place for a stream; give a folder or s3://bucket/prefix")
+    if given.lower().startswith("file:"):
+        return _folder_of(given)
+    if protocol_of(given) == "file":
+        return os.path.abspath(os.path.expanduser(given))
+    return f"{scheme.lower()}://{place.rstrip('/')}"
+
+
+def _folder_of(file_url: str) -> str:
+    """The folder of a `file://` URL, which must be on this machine."""
+    _, two_slashes, place = file_url.partition("://")
+    host, slash, path = place.partition("/")
+    if not (two_slashes and slash and host.lower() in ("", "localhost")):
+        raise ConfigError(
+            f"{file_url!r} is no place for a stream; a file URL must read file:///path/of/a/folder, without a host "
+            "other than localhost"
+        )
+    return os.path.abspath(f"/{unquote(path, errors='surrogateescape')}")
 
 
 def stream_name(url: str) -> str:
