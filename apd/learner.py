@@ -18,7 +18,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -334,8 +333,6 @@ def _pack(folder: Path, task: str, splits: Sequence[Any], classes: Sequence[str]
     """Write train, validation and test (None: not given) as the task folder that the `apd` command would submit."""
     if not isinstance(task, str):
         raise DataError(f"task is {task!r} but must be a name, as text")
-    if classes is not None and (isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray)):
-        raise DataError(f"classes is {classes!r} but must be a list of names, in label order")
     train, validation, test = splits
     given = [split for split in splits if split is not None]
     if all(isinstance(split, tuple | list) and len(split) == 2 for split in given):

@@ -102,7 +102,7 @@ def test_a_task_and_its_classes_have_names(learner: Learner) -> None:
     with pytest.raises(DataError, match="task is 3 but must be a name, as text"):
         learner.learn(3, samples(2))  # type: ignore[arg-type]
     for classes in (3, "abc", {"a", "b", "c"}):
-        with pytest.raises(DataError, match=r"classes is .* but must be a list of names, in label order"):
+        with pytest.raises(DataError, match=r"classes is .*, expected a sequence of names in label order"):
             learner.learn("hats", samples(2), classes=classes)  # type: ignore[arg-type]
 
 

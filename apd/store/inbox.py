@@ -31,6 +31,7 @@ from apd.store.refusals import Refusals
 from apd.store.submission import METADATA, ORDER, ObjectFolder, content, submit, suffixed
 
 SETTLED = "settled.json"
+REASON = "reason.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +133,18 @@ class Inbox:
         place = suffixed(folder) if content(self._objects, f"rejected/{folder}") else folder
         in_parallel(lambda name: self._objects.copy(f"inbox/{folder}/{name}", f"rejected/{place}/{name}"), found)
         described = {"folder": folder, "reason": reason, "rejected": now()}
-        self._objects.put(f"rejected/{place}/reason.json", json.dumps(described, indent=2).encode())
+        self._objects.put(f"rejected/{place}/{REASON}", json.dumps(described, indent=2).encode())
         self._empty(folder, found)
         return self._objects.where(f"rejected/{place}")
 
     def rejected(self) -> dict[str, str]:
         """Reasons by folder."""
+        return {folder: self._reason(f"rejected/{folder}/{REASON}") for folder in self.rejected_folders()}
+
+    def rejected_folders(self) -> list[str]:
+        """Their names alone, which takes no reading."""
         paths = [item.key.split("/") for item in self._objects.list("rejected/")]
-        return {path[1]: self._reason("/".join(path)) for path in paths if path[2:] == ["reason.json"]}
+        return [path[1] for path in paths if path[2:] == [REASON]]
 
     def _reason(self, key: str) -> str:
         """For people, who may have written it."""

@@ -68,10 +68,10 @@ def learn_what_waits(stream: "Stream", asked: Asked = PLAIN, as_json: bool = Fal
     """One run of the flow, and what came of it; False when a task was refused."""
     from flows.run import run as flow
 
-    before, rejected_before = {one.task for one in stream.inbox.refused()}, stream.inbox.rejected()
+    before, rejected_before = {one.task for one in stream.inbox.refused()}, stream.inbox.rejected_folders()
     learned = flow(stream.url, max_parallel=asked.max_parallel, workers=asked.workers)
     refused = [one.task for one in stream.inbox.refused() if one.task not in before]
-    rejected = [folder for folder in stream.inbox.rejected() if folder not in rejected_before]
+    rejected = [folder for folder in stream.inbox.rejected_folders() if folder not in rejected_before]
     if as_json:
         head = stream.head().number
         show({"learned": learned, "refused": refused, "rejected": rejected, "version": head}, in_a_line)

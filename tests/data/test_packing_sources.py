@@ -49,7 +49,7 @@ class TestDatasets:
     def test_tensors_and_iterables(self, tmp_path):
         pairs = TensorDataset(torch.rand(9, 2), torch.from_numpy(digits()))
         assert pack_dataset(pairs, tmp_path / "a", "shoes").input_dtype == "float32"
-        assert pack_dataset(Endless(*pairs), tmp_path / "b", "shoes", classes="abc").classes == ("a", "b", "c")
+        assert pack_dataset(Endless(*pairs), tmp_path / "b", "shoes", classes=list("abc")).classes == ("a", "b", "c")
         assert pack_dataset(Counted(), tmp_path / "c", "shoes").input_shape == (1, 8, 10)
 
     def test_samples_that_cannot_be_used(self, tmp_path):

@@ -38,7 +38,7 @@ def given_classes(classes: Sequence[str] | None) -> list[str] | None:
     """The class names that a caller gives, as a list; what each of them is, `write_task` checks."""
     if classes is None:
         return None
-    if isinstance(classes, Mapping | set | frozenset) or not isinstance(classes, Iterable):
+    if isinstance(classes, str | Mapping | set | frozenset) or not isinstance(classes, Iterable):
         raise DataError(f"classes is {classes!r:.100}, expected a sequence of names in label order")
     return list(classes)
 
