@@ -11,8 +11,9 @@ from apd.store import Stream, TaskEntry, Version
 
 Row = dict[str, Any]
 
-STATES = ("waiting", "submitted", "arriving", "refused", "rejected")
-"""Of tasks that are not learned. Refused: below what the stream demands; rejected: not in the task format."""
+STATES = ("waiting", "submitted", "arriving", "refused", "rejected", "undone")
+"""Of tasks that are not learned. Refused: below what the stream demands; rejected: not in the task format; undone: by a
+rollback."""
 
 
 def tasks(stream: Stream, version: Version) -> list[Row]:
@@ -33,7 +34,7 @@ def tasks(stream: Stream, version: Version) -> list[Row]:
 
 
 def arrivals(stream: Stream) -> list[Row]:
-    """One row per task that is not learned: waiting, in the inbox, still being written there, refused, or rejected."""
+    """One row per task that is not learned, in one of STATES; submitted ones are in the inbox."""
     inbox = stream.inbox
     waiting = [_row(one.task, "waiting", describe(stream, one)) for one in inbox.waiting()]
     submitted = [_row(folder, "submitted", "in the inbox") for folder in inbox.complete()]
@@ -41,7 +42,12 @@ def arrivals(stream: Stream) -> list[Row]:
     arriving += [_row(key, "arriving", "no task folder or file can have that name") for key in inbox.misnamed()]
     refused = [_row(one.task, "refused", _why(stream, one.task)) for one in inbox.refused()]
     rejected = [_row(folder, "rejected", reason) for folder, reason in inbox.rejected().items()]
-    return waiting + submitted + arriving + refused + rejected
+    undone = [_row(one.task, "undone", _undone(one.task)) for one in inbox.undone()]
+    return waiting + submitted + arriving + refused + rejected + undone
+
+
+def _undone(task: str) -> str:
+    return f"by a rollback; `apd forget {task}` removes its data, then it can come again"
 
 
 def _why(stream: Stream, task: str) -> str:

@@ -5,7 +5,8 @@ formats                             every format, byte by byte
 blobs, sigmas, records              content-addressed data; sigmas and tasks made of it
 manifest, history                   versions and their chain
 proposals, commits, forget          how a version is made
-inbox, attempts, evaluations        what arrives, what is under way, what was measured
+arrivals, inbox, submission         what arrives, and its place in the order
+attempts, evaluations               what is under way, what was measured
 refusals                            what a gate kept out
 marks                               what is gone on purpose, or must stay
 stream                              all of it together
@@ -14,8 +15,9 @@ transfer, progress                  a whole stream to another place; how far a t
 footprint, results                  what a model would take; where benchmarks keep theirs
 """
 
+from apd.store.arrivals import Registration
 from apd.store.connect import make_bucket
-from apd.store.inbox import Inbox, Registration
+from apd.store.inbox import Inbox
 from apd.store.manifest import SigmaRef, TaskEntry, Version
 from apd.store.objects import is_local, normal_url, stream_name
 from apd.store.proposals import Candidate, Proposal

@@ -1,7 +1,8 @@
 """Forgetting a task: a version without it, then its blobs and data go, from every version.
 
 A task that arrived and that no version has, because it waits or a gate refused it, is forgotten in the same way: by a
-version that differs in nothing but this, then what was trained of it goes, and its data.
+version that differs in nothing but this, then what was trained of it goes, and its data. So is one whose acceptance
+was broken off: it is numbered first.
 
 What remains: its name, classes and accuracies in old manifests, its share in sigma, which all tasks use, and in the
 sigma_g of clusters it was a member of. The commit comes first; the removal follows and can be repeated until it is
@@ -16,20 +17,20 @@ from collections.abc import Iterator, Sequence
 
 from apd.errors import NotFound, StateError, UnknownTask
 from apd.state import Clustering
+from apd.store.arrivals import Registration
 from apd.store.attempts import SHARED, Attempts
 from apd.store.blobs import Blobs, in_parallel
 from apd.store.commits import successor
 from apd.store.evaluations import Measurements
 from apd.store.formats import JSON
 from apd.store.history import History
-from apd.store.inbox import Inbox, Registration
+from apd.store.inbox import Inbox
 from apd.store.manifest import TaskEntry, Version, settle
 from apd.store.marks import Marks
 from apd.store.objects import Objects
 from apd.store.proposals import Candidate, write_sums
 from apd.store.records import Records
 from apd.store.refusals import Refusals
-from apd.store.submission import content
 
 OWN = ("tensors", "tau", "step")
 """Parts of a record that are the task's alone."""
@@ -47,12 +48,15 @@ class Forgetting:
     def commit(self, name: str) -> Version:
         """The version without the task; the one there is when it was forgotten before. Raises UnknownTask."""
         commit_id = secrets.token_hex(16)
+        self._inbox.number_begun(name)
         return self._history.commit(lambda head: self._without(head, name, commit_id))
 
     def is_done(self, name: str) -> bool:
         """Whether it is forgotten, so that forgetting it again only goes on with the removal. Raises UnknownTask."""
         head = self._history.head()
-        return self._aside(head, name) is None and _forgets(self._last_with(head, name), name)
+        if self._aside(head, name) is not None or self._inbox.is_begun(name):
+            return False
+        return _forgets(self._last_with(head, name), name)
 
     def _without(self, head: Version, name: str, commit_id: str) -> Version:
         aside = self._aside(head, name)
@@ -108,10 +112,9 @@ class Forgetting:
         for version in self._history.log():
             if version.has(name) or _forgets(version, name):
                 return version
-        places = [place for place in (f"inbox/{name}", f"rejected/{name}") if content(self._objects, place)]
-        if places:
+        if places := self._inbox.places_of(name):
             where = " and ".join(self._objects.where(place) for place in places)
-            raise UnknownTask(f"no task {name!r} was accepted; delete {where} to withdraw what lies there")
+            raise UnknownTask(f"no task {name!r} was accepted; `apd withdraw {name}` removes {where}")
         raise head.unknown(name)
 
     def _everywhere(self, gone: TaskEntry) -> Iterator[TaskEntry]:

@@ -4,7 +4,8 @@
     head.json                 hint where to look for the newest version
     versions/00000007.json    manifests                               apd.store.manifest, history
     blobs/ab/abcdef...        content-addressed data                  blobs, sigmas, records
-    inbox, names, tasks, arrivals, rejected                           inbox
+    inbox, tasks, rejected                                            inbox
+    names, arrivals                                                   arrivals
     attempts/<task>/...       where training goes on                  attempts
     evaluations/<key>.json    accuracies by theta key                 evaluations
     comparisons/<task>.json   what other methods reach on a task      evaluations
@@ -27,6 +28,7 @@ from apd.data import TaskData, TaskInfo, load_task
 from apd.errors import AlreadyExists, CorruptObject, Forgotten, NotFound, TaskRejected, UnknownTask
 from apd.state import FIRST, UNCLUSTERED, Arrival, Clustering, Consolidation, Learned, Snapshot, TaskState, Tensors
 from apd.store import proposals
+from apd.store.arrivals import arrival_key
 from apd.store.attempts import REFIT, Attempts, is_of_a_task
 from apd.store.blobs import Blobs, key_of
 from apd.store.commits import Commits
@@ -35,7 +37,7 @@ from apd.store.evaluations import Measurements
 from apd.store.forget import Forgetting, Removal
 from apd.store.formats import JSON, decode_document, encode_document
 from apd.store.history import History, version_key
-from apd.store.inbox import Inbox, arrival_key
+from apd.store.inbox import Inbox
 from apd.store.manifest import SigmaRef, TaskEntry, Version, now
 from apd.store.marks import Marks
 from apd.store.objects import Objects, normal_url, stream_name

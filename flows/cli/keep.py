@@ -61,8 +61,13 @@ def rollback(number: NumberArgument, stream: StreamOption) -> None:
     from apd.store import Stream
     from apd.store.upkeep import rollback as back
 
-    version = back(Stream.open(stream), number)
+    opened = Stream.open(stream)
+    version = back(opened, number)
     typer.echo(f"version {version.number}: {version.message}")
+    without = version.details["without"]
+    if without:
+        again = "`apd forget` removes one for good, and lets it come again"
+        typer.echo(f"without {', '.join(without)}; {again}")
 
 
 @app.command(rich_help_panel=KEEP)

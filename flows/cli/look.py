@@ -9,7 +9,7 @@ from flows.cli.app import LOOK, JsonOption, StreamOption, VersionOption, app, pr
 
 @app.command(rich_help_panel=LOOK)
 def tasks(stream: StreamOption, version: VersionOption = None, as_json: JsonOption = False) -> None:
-    """List what was learned, what waits and what was rejected; with --version, what was learned by then."""
+    """List what was learned, what waits, what was rejected or undone; with --version, what was learned by then."""
     from apd import overview
     from apd.report.formats import percent, size
     from apd.store import Stream

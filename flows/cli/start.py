@@ -123,6 +123,22 @@ def submit(
         typer.echo("announced to Prefect" if told else "Prefect does not answer: the next scheduled run will find them")
 
 
+@app.command(rich_help_panel=START)
+def withdraw(
+    folder: Annotated[str, typer.Argument(help="Name of a folder, as `apd tasks` lists it.", metavar="FOLDER")],
+    stream: StreamOption,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove a folder from the inbox before it is a task, or one that was rejected; `apd forget` removes tasks."""
+    from apd.store import Stream
+
+    inbox = Stream.open(stream).inbox
+    if not yes:
+        typer.confirm(f"Remove {folder} for good, in the inbox and among the rejected?", abort=True)
+    for place in inbox.withdraw(folder):
+        typer.echo(f"removed {place}")
+
+
 def refuse_early(stream: "Stream", folder: Path) -> None:
     """Raise DataError or TaskRejected for what can be told without reading the data; `ingest` reads every row."""
     from apd.data import LocalFolder, check_fits, read_info

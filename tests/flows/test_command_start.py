@@ -183,6 +183,16 @@ def test_submit_takes_several_folders_all_or_none(stream: Stream, tmp_path: Path
     assert f"{tmp_path / 'one'}: a task named 'one' has arrived in {stream.url} already; choose another name" in said
 
 
+def test_withdraw_asks_before_and_says_what_it_removed(stream: Stream, tmp_path: Path):
+    apd("pack", "tests.flows.own_code:pictures", "one", "--into", tmp_path)
+    apd("submit", tmp_path / "one")
+    assert "Remove one for good" in apd("withdraw", "one", code=1, answer="n\n").output
+    assert stream.inbox.complete() == ["one"]
+    assert apd("withdraw", "one", "--yes").stdout == f"removed {stream.url}/inbox/one\n"
+    assert answer_of("tasks") == []
+    assert "no folder 'one' is in the inbox" in mistake("withdraw", "one", "--yes")
+
+
 def test_submit_refuses_a_task_of_another_stream(stream: Stream, tmp_path: Path):
     other = create(tmp_path / "other", input_shape=(1, 9, 9))
     np.savez(tmp_path / "large.npz", x=np.zeros((20, 1, 9, 9), np.uint8), y=np.arange(20) % 2)

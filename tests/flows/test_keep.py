@@ -87,7 +87,9 @@ def test_checkout_overwrites_nothing(stream: Stream, tmp_path: Path) -> None:
 
 
 def test_rollback_makes_a_new_version_equal_to_the_old_one(stream: Stream) -> None:
-    assert "version 4" in run("rollback", "1")
+    said = run("rollback", "1")
+    assert "version 4" in said
+    assert "without b, c; `apd forget` removes one for good" in said
     head = Stream.open(stream.url).head()
     assert (head.number, [entry.record for entry in head.entries]) == (
         4,

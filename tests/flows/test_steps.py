@@ -15,8 +15,8 @@ from apd.config import StreamConfig
 from apd.data import TaskInfo, validate_task
 from apd.errors import CorruptObject, StateError, Unreachable
 from apd.store import Stream
+from apd.store.arrivals import claim_key
 from apd.store.failures import CONSOLIDATION, LIMIT, Failures
-from apd.store.inbox import claim_key
 from apd.store.submission import ObjectFolder
 from flows import events, steps
 from flows.run import result_of

@@ -10,6 +10,7 @@ from apd import overview
 from apd.config import to_json
 from apd.consolidation import consolidate
 from apd.data import pack_arrays, validate_task
+from apd.overview.facts import STATES
 from apd.state import Learned
 from apd.store import Proposal, Stream
 from apd.store.commits import successor
@@ -56,8 +57,9 @@ def test_tasks_are_listed_as_they_are_in_the_version_asked_for():
 
 
 def test_arrivals_are_in_every_state_on_their_way(tmp_path: Path):
-    made = learner(1)
+    made = learner(2)
     stream = made.stream
+    rollback(stream, 1)
     for name in ("first", "second", "bad"):
         stream.inbox.submit(write_task(tmp_path / name))
     stream.inbox.accept("first", validate_task(stream.inbox.folder("first"), stream.config))
@@ -66,15 +68,16 @@ def test_arrivals_are_in_every_state_on_their_way(tmp_path: Path):
     write_task(tmp_path / "odd").rename(Path(stream.url) / "inbox" / "we\\ird")
     rows = overview.arrivals(stream)
     assert [(row["task"], row["state"], row["note"]) for row in rows] == [
-        ("first", "waiting", "arrival 2"),
+        ("first", "waiting", "arrival 3"),
         ("second", "submitted", "in the inbox"),
         ("half", "arriving", "in the inbox, without task.json"),
         ("inbox/we\\ird/task.json", "arriving", "no task folder or file can have that name"),
         ("inbox/we\\ird/train.parquet", "arriving", "no task folder or file can have that name"),
         ("bad", "rejected", "its pictures are upside down"),
+        ("task-1", "undone", "by a rollback; `apd forget task-1` removes its data, then it can come again"),
     ]
     facts = overview.status(stream)
-    assert [facts[state] for state in ("tasks", "waiting", "submitted", "arriving", "rejected")] == [1, 1, 1, 3, 1]
+    assert [facts[state] for state in ("tasks", *STATES)] == [1, 1, 1, 3, 0, 1, 1]
 
 
 def test_rows_and_status_are_json_with_the_same_fields_in_every_state(tmp_path: Path):

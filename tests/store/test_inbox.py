@@ -8,7 +8,7 @@ from threading import Barrier
 import pytest
 
 from apd.data import LocalFolder, validate_task
-from apd.errors import DataError, NotFound, TaskRejected, UnknownTask
+from apd.errors import DataError, NotFound, StoreError, TaskRejected, UnknownTask
 from apd.store import Stream
 from apd.store.forget import Removal
 from apd.store.inbox import SETTLED
@@ -75,6 +75,7 @@ def test_a_task_that_a_rollback_took_out_comes_again_once_it_is_forgotten(stream
     info = stream.task_info("shoes")
     stream.commit_candidate(stream.write_candidate(learned, base=stream.head(), info=info, metrics={}))
     rollback(stream, 1)
+    assert [one.task for one in stream.inbox.undone()] == ["shoes"]
     stream.inbox.submit(shoes)
     with pytest.raises(
         TaskRejected, match=r"a rollback took the task 'shoes' out; forget it first \(`apd forget shoes`"
@@ -85,17 +86,68 @@ def test_a_task_that_a_rollback_took_out_comes_again_once_it_is_forgotten(stream
     stream.commit_forget("shoes")
     assert accept_all(stream) == ["shoes"]
     assert [(one.task, one.number) for one in stream.inbox.waiting()] == [("shoes", 3)]
+    assert stream.inbox.undone() == []
 
 
 @in_memory
 def test_forgetting_what_was_never_accepted_says_where_it_lies(stream: Stream, tmp_path: Path) -> None:
     learn(stream, "a", 1)
     stream.inbox.submit(write_task_folder(tmp_path / "shoes", "shoes"))
-    with pytest.raises(UnknownTask, match=r"no task 'shoes' was accepted; delete .*/inbox/shoes to withdraw"):
+    with pytest.raises(UnknownTask, match=r"no task 'shoes' was accepted; `apd withdraw shoes` removes .*/inbox/shoes"):
         stream.commit_forget("shoes")
     stream.inbox.reject("shoes", "too small")
-    with pytest.raises(UnknownTask, match=r"delete .*/rejected/shoes to withdraw"):
+    with pytest.raises(UnknownTask, match=r"`apd withdraw shoes` removes .*/rejected/shoes"):
         stream.commit_forget("shoes")
+
+
+def test_what_was_submitted_or_rejected_is_withdrawn_with_all_its_files(stream: Stream, tmp_path: Path) -> None:
+    folder, other = (write_task_folder(tmp_path / name, name) for name in ("shoes", "boots"))
+    stream.inbox.submit(folder)
+    stream.inbox.reject("shoes", "upside down")
+    stream.inbox.submit(folder)
+    stream.inbox.submit(other)
+    stream.objects.put("inbox/half/train.parquet", b"the rest never came")
+    assert stream.inbox.withdraw("shoes") == [stream.objects.where(f"{area}/shoes") for area in ("inbox", "rejected")]
+    assert stream.inbox.withdraw("half") == [stream.objects.where("inbox/half")]
+    assert (stream.inbox.complete(), stream.inbox.incomplete(), stream.inbox.rejected()) == (["boots"], [], {})
+    assert keys(stream, "rejected/") == []
+    assert {key.split("/")[1] for key in keys(stream, "inbox/")} == {"boots"}
+
+
+@in_memory
+@pytest.mark.parametrize("name", ["shoes", "..", "shoes/..", "boots/train.parquet", "", "a\\b"])
+def test_what_is_not_there_is_not_withdrawn(stream: Stream, tmp_path: Path, name: str) -> None:
+    stream.inbox.submit(write_task_folder(tmp_path / "boots", "boots"))
+    before = keys(stream, "")
+    with pytest.raises(NotFound, match="`apd tasks` lists those there are"):
+        stream.inbox.withdraw(name)
+    assert keys(stream, "") == before
+
+
+@in_memory
+def test_a_task_whose_acceptance_broke_off_is_forgotten_then_withdrawn(stream: Stream, tmp_path: Path) -> None:
+    learn(stream, "a", 1)
+    stream.inbox.submit(write_task_folder(tmp_path / "shoes", "shoes"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(stream.inbox), "_append", died)
+        with pytest.raises(InterruptedError):
+            accept_all(stream)
+    with pytest.raises(StoreError, match=r"being accepted.*`apd forget shoes` takes it out"):
+        stream.inbox.withdraw("shoes")
+    assert stream.inbox.complete() == ["shoes"]
+    assert not stream.is_forgotten("shoes")
+    version = stream.commit_forget("shoes")
+    assert (version.watermark, version.details["arrival"]) == (2, 2)
+    assert stream.is_forgotten("shoes")
+    stream.inbox.withdraw("shoes")
+    assert keys(stream, "tasks/shoes/") == keys(stream, "inbox/") == keys(stream, "names/shoes") == []
+    stream.inbox.submit(write_task_folder(tmp_path / "other" / "shoes", "shoes", rows=80))
+    accept_all(stream)
+    assert [(one.task, one.number) for one in stream.inbox.waiting()] == [("shoes", 3)]
+
+
+def died(*_: object) -> None:
+    raise InterruptedError
 
 
 @in_memory

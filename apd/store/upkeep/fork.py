@@ -6,12 +6,12 @@ from typing import Any
 
 from apd.config import to_json
 from apd.errors import AlreadyExists
+from apd.store.arrivals import arrival_key, claim_key
 from apd.store.blobs import Blobs, key_of
 from apd.store.connect import connect
 from apd.store.evaluations import Measurements
 from apd.store.formats import encode_document
 from apd.store.history import HINT, History, version_key
-from apd.store.inbox import arrival_key, claim_key
 from apd.store.manifest import Version, now
 from apd.store.marks import Marks
 from apd.store.objects import Objects
