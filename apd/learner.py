@@ -13,6 +13,7 @@ it was saved, and there the `apd` command finds it as well.
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from apd.config import (
     from_json,
 )
 from apd.consolidation import consolidate
-from apd.data import LocalFolder, TaskData, load_task, validate_task
+from apd.data import LocalFolder, TaskData, advice, load_task, validate_task
 from apd.data.packing import pack_arrays, pack_dataset
 from apd.data.packing.arrays import as_array, as_inputs
 from apd.decomposition import bare_state
@@ -176,6 +177,8 @@ class Learner:
             _pack(folder, task, (data, validation, test), classes, self.stream.config.input_shape)
             info = validate_task(LocalFolder(folder), self.stream.config)
             self.stream.inbox.check_name(LocalFolder(folder), info)
+            if odd := advice(LocalFolder(folder), info):
+                warnings.warn(f"{task}: {odd}", stacklevel=2)
             samples = load_task(LocalFolder(folder), self.stream.config)
             learned = self._fit(task, len(info.classes), samples, head, on_epoch)
             self.stream.inbox.accept(self.stream.inbox.submit(folder), info)

@@ -23,7 +23,7 @@ from apd import actors, overview
 from apd.actors import metrics
 from apd.benchmark import other_orders
 from apd.config import ResourceConfig
-from apd.data import validate_task
+from apd.data import advice, validate_task
 from apd.errors import ApdError, ClusterError, NoNode, NotFound, StateError, TaskRejected, Unreachable, WorkerLost
 from apd.report.page import html
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
@@ -120,6 +120,7 @@ def _take_in(stream: Stream, folder: str) -> list[str]:
     log = get_run_logger()
     try:
         info = validate_task(stream.inbox.folder(folder), stream.config)
+        odd = advice(stream.inbox.folder(folder), info)
         number = stream.inbox.accept(folder, info)
     except TaskRejected as reason:
         if stream.inbox.is_complete(folder):
@@ -127,6 +128,8 @@ def _take_in(stream: Stream, folder: str) -> list[str]:
             log.warning("rejected %s: %s", folder, reason)
         return []
     log.info("accepted %s as arrival %d: %d classes", info.name, number, len(info.classes))
+    if odd:
+        log.warning("%s: %s", info.name, odd)
     return [info.name]
 
 

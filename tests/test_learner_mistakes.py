@@ -23,6 +23,13 @@ def learner() -> Learner:
     return made
 
 
+def test_inputs_of_a_size_that_is_hard_to_learn_from_are_warned_of() -> None:
+    inputs, labels = samples(1)
+    with pytest.warns(UserWarning, match=r"pressure: inputs are about .*Scale them") as warned:
+        new(epochs=1).learn("pressure", (inputs * 1000, labels))
+    assert warned[0].filename == __file__
+
+
 def test_a_refused_name_with_other_data_is_told_before_training() -> None:
     learner = new(epochs=1, min_accuracy=1.0)
     inputs, labels = samples(1)

@@ -4,6 +4,7 @@ splits      samples; batches; stratified splits; several tasks as one
 format      the task folder and its metadata
 rows        its Parquet files, streamed
 validate    check a folder
+advice      what is odd about a task that is in order
 spool       samples on disk instead of in memory
 loading     a folder's samples
 write       make a folder
@@ -13,6 +14,7 @@ digits      sixteen small tasks from scikit-learn's digits
 official    benchmark streams from the official files of public datasets
 """
 
+from apd.data.advice import advice
 from apd.data.format import Folder, LocalFolder, TaskInfo, check_name, measure, read_info
 from apd.data.loading import load_task
 from apd.data.packing import (
@@ -37,6 +39,7 @@ __all__ = [
     "Split",
     "TaskData",
     "TaskInfo",
+    "advice",
     "check_fits",
     "check_name",
     "load_task",

@@ -158,7 +158,8 @@ def _normalised(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Seque
 
 
 def _picture(input_shape: Shape) -> tuple[int, int, int]:
-    require(len(input_shape) == 3, "input_shape", input_shape, "(channels, height, width) for this network")
+    expected = "(channels, height, width) for this network; `mlp` takes any shape"
+    require(len(input_shape) == 3, "input_shape", input_shape, expected)
     channels, height, width = input_shape
     return channels, height, width
 

@@ -84,6 +84,7 @@ def pack(
     ] = False,
 ) -> None:
     """Turn labelled data into a task folder that fits the stream."""
+    from apd.data import LocalFolder, advice
     from apd.data import pack as pack_source
     from apd.store import Stream
 
@@ -98,6 +99,8 @@ def pack(
         label=label,
     )
     typer.echo(f"packed {name}: {len(info.classes)} classes, {', '.join(info.files)}; in {into / name}")
+    if odd := advice(LocalFolder(into / name), info):
+        typer.echo(f"{name}: {odd}", err=True)
 
 
 @app.command(rich_help_panel=START)

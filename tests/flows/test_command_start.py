@@ -146,6 +146,14 @@ def test_pack_takes_pictures_parquet_arrays_and_datasets(stream: Stream, tmp_pat
     assert json.loads((packed / "dataset" / "task.json").read_text())["classes"] == ["dark", "bright"]
 
 
+def test_pack_says_when_inputs_are_of_a_size_that_is_hard_to_learn_from(tmp_path: Path):
+    sensors = create(tmp_path / "sensors", input_shape=(3,), input_dtype="float32")
+    np.savez(tmp_path / "pressure.npz", x=np.random.default_rng(0).normal(1000, 2, (20, 3)), y=np.arange(20) % 2)
+    done = apd("pack", tmp_path / "pressure.npz", "pressure", "--stream", sensors.url, "--into", tmp_path)
+    assert done.stdout.startswith("packed pressure: 2 classes")
+    assert done.stderr.startswith("pressure: inputs are about 1e+03 in size")
+
+
 @pytest.mark.parametrize(
     ("source", "name", "message"),
     [

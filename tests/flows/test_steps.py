@@ -1,5 +1,7 @@
 """Which trouble of a step is tried again, and which is not."""
 
+import dataclasses
+import logging
 import signal
 import threading
 import time
@@ -7,12 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from prefect import flow
 from prefect.logging import disable_run_logger
 
 from apd.config import StreamConfig
-from apd.data import TaskInfo, validate_task
+from apd.data import TaskInfo, pack_arrays, validate_task
 from apd.errors import CorruptObject, StateError, Unreachable
 from apd.store import Stream
 from apd.store.arrivals import claim_key
@@ -127,6 +130,27 @@ def test_a_folder_that_another_run_accepts_meanwhile_is_not_rejected(
     assert find_arrivals.fn(stream.url) == []
     assert [one.task for one in stream.inbox.waiting()] == names(1)
     assert (stream.inbox.rejected(), stream.inbox.complete(), stream.inbox.incomplete()) == ({}, [], [])
+
+
+def test_inputs_of_a_size_that_is_hard_to_learn_from_are_accepted_with_a_warning(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    logger = logging.getLogger("heard")
+    heard: list[str] = []
+    monkeypatch.setattr(logger, "warning", lambda text, *values: heard.append(text % values))
+    monkeypatch.setattr(steps, "get_run_logger", lambda: logger)
+    sensors = Stream.create(str(tmp_path / "sensors"), dataclasses.replace(stream.config, input_dtype="float32"))
+    pressure = np.random.default_rng(0).normal(1000, 12, (40, 1, 8, 8))
+    sensors.inbox.submit(packed(tmp_path / "pressure", pressure))
+    sensors.inbox.submit(packed(tmp_path / "scaled", (pressure - 1000) / 12))
+    assert find_arrivals.fn(sensors.url) == ["pressure", "scaled"]
+    [line] = heard
+    assert line.startswith("pressure: inputs are about 1e+03 in size")
+
+
+def packed(folder: Path, inputs: np.ndarray) -> Path:
+    pack_arrays(folder, folder.name, (inputs, np.arange(len(inputs)) % 2))
+    return folder
 
 
 def test_a_folder_that_cannot_be_dealt_with_does_not_hold_up_the_others(stream: Stream):
