@@ -158,6 +158,27 @@ class TestParquet:
         file = hub_file(tmp_path / "f.parquet", img=encoded(), label=digits() > 0)
         assert pack_parquet([file], tmp_path / "t", "shoes", input_shape=PICTURE).classes == ("0", "1")
 
+    @pytest.mark.parametrize("kind", ["string", "large_string", "string_view", "dictionary"])
+    def test_strings_are_labels_of_their_own_names(self, tmp_path, kind):
+        def file(name, rows, *classes):
+            words = pa.array([classes[digit] for digit in digits(rows)])
+            words = words.dictionary_encode() if kind == "dictionary" else words.cast(kind)
+            return hub_file(tmp_path / name, img=encoded(rows), label=words, source=pa.array(["web"] * rows))
+
+        train, shard = file("0.parquet", 9, "cat", "ant", "bee"), file("1.parquet", 3, "bee", "dog", "cat")
+        files = {"test": [file("2.parquet", 2, "dog", "ant")], "input_shape": PICTURE}
+        info = pack_parquet([train, shard], tmp_path / "t", "animals", **files)
+        assert info.classes == ("ant", "bee", "cat", "dog")
+        assert loaded(tmp_path / "t").test.labels.tolist() == [3, 0]
+        classes = ["dog", "cat", "bee", "ant"]
+        assert pack_parquet([train, shard], tmp_path / "u", "animals", classes=classes, **files).classes[0] == "dog"
+        assert loaded(tmp_path / "u").test.labels.tolist() == [0, 3]
+        with pytest.raises(DataError, match=r"2.parquet has the classes ant, dog, train has .* lacks 'dog'"):
+            pack_parquet([train], tmp_path / "v", "animals", **files)
+        numbers = hub_file(tmp_path / "3.parquet", img=encoded(), label=digits())
+        with pytest.raises(DataError, match=r"different kinds: .*0.parquet has names, .*3.parquet has numbers"):
+            pack_parquet([train, numbers], tmp_path / "w", "animals", **files)
+
     def test_several_labels_must_be_told_apart(self, tmp_path):
         features = {"fine_label": class_label("a", "b", "c"), "coarse_label": class_label("x", "y", "z")}
         file = hub_file(tmp_path / "f.parquet", features, img=encoded(), fine_label=digits(), coarse_label=digits())
@@ -184,13 +205,10 @@ class TestParquet:
             img=pa.array(paths, pa.struct({"bytes": pa.binary(), "path": pa.string()})),
             label=digits(),
         )
-        words = pa.array(["a", "b", "c"] * 3)
-        refused(
-            r"could be the label.* columns are .*label \(large_string\)",
-            img=encoded(),
-            label=words.cast("large_string"),
-        )
-        refused(r"label \(dictionary<values=string", img=encoded(), label=words.dictionary_encode())
+        words, times = pa.array(["a", "b", None] * 3), pa.array([0.5] * 9)
+        refused("row 2: found no label", img=encoded(), label=words)
+        refused("2 columns that could be the label; name one of: a, b", img=encoded(), a=words, b=words)
+        refused(r"0 columns that could be the label.* columns are .*time \(double\)", img=encoded(), time=times)
         refused("row 2: found no label", img=encoded(), label=pa.array([0, 1, None] * 3))
         refused(
             "row 1 is not a readable picture: cannot identify its format$",
