@@ -25,6 +25,7 @@ from apd.benchmark import other_orders
 from apd.config import ResourceConfig
 from apd.data import advice, validate_task
 from apd.errors import ApdError, ClusterError, NoNode, NotFound, StateError, TaskRejected, Unreachable, WorkerLost
+from apd.overview.facts import LINK
 from apd.report.page import html
 from apd.store import Candidate, Proposal, Stream, TaskEntry, Version
 from apd.store.attempts import SHARED
@@ -112,6 +113,8 @@ def find_arrivals(url: str) -> list[str]:
         log.info("waiting for %s: its task.json is not there yet", folder)
     for key in stream.inbox.misnamed():
         log.warning("nobody looks at %r: no task folder or file can have that name", key)
+    for key in stream.inbox.links():
+        log.warning("nobody looks at %r: %s", key, LINK)
     return accepted
 
 

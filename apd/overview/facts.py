@@ -15,6 +15,8 @@ STATES = ("waiting", "submitted", "arriving", "refused", "rejected", "undone")
 """Of tasks that are not learned. Refused: below what the stream demands; rejected: not in the task format; undone: by a
 rollback."""
 
+LINK = "a symbolic link, which is not followed: `apd submit` copies the folder that it leads to"
+
 
 def tasks(stream: Stream, version: Version) -> list[Row]:
     """One row per task of a version, in the order they were learned; accuracy in [0, 1] where it was measured."""
@@ -40,6 +42,7 @@ def arrivals(stream: Stream) -> list[Row]:
     submitted = [_row(folder, "submitted", "in the inbox") for folder in inbox.complete()]
     arriving = [_row(folder, "arriving", "in the inbox, without task.json") for folder in inbox.incomplete()]
     arriving += [_row(key, "arriving", "no task folder or file can have that name") for key in inbox.misnamed()]
+    arriving += [_row(key, "arriving", LINK) for key in inbox.links()]
     refused = [_row(one.task, "refused", _why(stream, one.task)) for one in inbox.refused()]
     rejected = [_row(folder, "rejected", reason) for folder, reason in inbox.rejected().items()]
     undone = [_row(one.task, "undone", _undone(one.task)) for one in inbox.undone()]

@@ -48,6 +48,10 @@ class Inbox(Arrivals):
         """Keys in the inbox that no object of a stream can have; nothing of them is looked at."""
         return sorted(shown(listed.key) for listed in self._objects.list("inbox/") if not is_key(listed.key))
 
+    def links(self) -> list[str]:
+        """Keys of symbolic links in an inbox that is a folder: not followed, for what is accepted is removed."""
+        return [shown(key) for key in self._objects.links("inbox/")]
+
     def folder(self, folder: str) -> ObjectFolder:
         """A submitted folder, to read."""
         return ObjectFolder(self._objects, f"inbox/{folder}")

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,6 +70,12 @@ class LocalObjects(Objects):
                 with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
                     status = path.stat()
                     yield Listed(path.relative_to(self.root).as_posix(), status.st_size, status.st_mtime)
+
+    def links(self, prefix: str) -> Sequence[str]:
+        """Symbolic links to folders, directly under the prefix: `list` does not follow them."""
+        folder = self._path(prefix.rstrip("/"))
+        found = folder.iterdir() if folder.is_dir() else ()
+        return sorted(f"{prefix}{path.name}" for path in found if path.is_symlink() and path.is_dir())
 
     def delete(self, key: str) -> None:
         """Unlink the file."""

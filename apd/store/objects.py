@@ -8,7 +8,7 @@ depends on a listing being fresh; `list` serves people, garbage collection and t
 import os
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +70,10 @@ class Objects(ABC):
     @abstractmethod
     def list(self, prefix: str) -> Iterator[Listed]:
         """Every object whose key begins with `prefix`, which ends with `/` or is empty; possibly out of date."""
+
+    def links(self, prefix: str) -> Sequence[str]:
+        """Keys of what stands for folders that lie elsewhere, which nothing of a stream does; a bucket has none."""
+        return []
 
     @abstractmethod
     def delete(self, key: str) -> None:

@@ -10,7 +10,7 @@ from apd import overview
 from apd.config import to_json
 from apd.consolidation import consolidate
 from apd.data import pack_arrays, validate_task
-from apd.overview.facts import STATES
+from apd.overview.facts import LINK, STATES
 from apd.state import Learned
 from apd.store import Proposal, Stream
 from apd.store.commits import successor
@@ -66,6 +66,7 @@ def test_arrivals_are_in_every_state_on_their_way(tmp_path: Path):
     stream.inbox.reject("bad", "its pictures are upside down")
     stream.objects.put("inbox/half/train.parquet", b"the rest follows")
     write_task(tmp_path / "odd").rename(Path(stream.url) / "inbox" / "we\\ird")
+    (Path(stream.url) / "inbox" / "elsewhere").symlink_to(tmp_path)
     rows = overview.arrivals(stream)
     assert [(row["task"], row["state"], row["note"]) for row in rows] == [
         ("first", "waiting", "arrival 3"),
@@ -73,11 +74,12 @@ def test_arrivals_are_in_every_state_on_their_way(tmp_path: Path):
         ("half", "arriving", "in the inbox, without task.json"),
         ("inbox/we\\ird/task.json", "arriving", "no task folder or file can have that name"),
         ("inbox/we\\ird/train.parquet", "arriving", "no task folder or file can have that name"),
+        ("inbox/elsewhere", "arriving", LINK),
         ("bad", "rejected", "its pictures are upside down"),
         ("task-1", "undone", "by a rollback; `apd forget task-1` removes its data, then it can come again"),
     ]
     facts = overview.status(stream)
-    assert [facts[state] for state in ("tasks", *STATES)] == [1, 1, 1, 3, 0, 1, 1]
+    assert [facts[state] for state in ("tasks", *STATES)] == [1, 1, 1, 4, 0, 1, 1]
 
 
 def test_rows_and_status_are_json_with_the_same_fields_in_every_state(tmp_path: Path):
