@@ -8,7 +8,7 @@ The kernel is called directly because `torch.optim` imports torch's compiler wit
 process that trains seconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,14 +51,17 @@ class Adam:
         corrected: Tensor = self._second[name] / (1 - BETAS[1] ** self._count)
         return corrected
 
+    def _calls(self, rates: Sequence[float]) -> Iterator[tuple[Group, list[str], float]]:
+        """What the kernel is given at once: tensors of one group and one dtype, and one of them at least."""
+        for group, rate in zip(self._groups, rates, strict=True):
+            for dtype in dict.fromkeys(tensor.dtype for tensor in group.tensors.values()):
+                yield group, [name for name, tensor in group.tensors.items() if tensor.dtype == dtype], rate
+
     @torch.no_grad()
     def step(self, gradients: Mapping[str, Tensor], rates: Sequence[float]) -> None:
         """Move every tensor by its gradient, with one step size per group."""
         self._count += 1
-        for group, rate in zip(self._groups, rates, strict=True):
-            names = list(group.tensors)
-            if not names:  # the kernel takes one tensor at least
-                continue
+        for group, names, rate in self._calls(rates):
             torch._fused_adamw_(
                 [group.tensors[name] for name in names],
                 [gradients[name].contiguous() for name in names],  # the kernel reads memory in order, strides aside

@@ -68,7 +68,7 @@ class SeparateNetwork(Loop):
         """The network as learned; StateError before the last epoch."""
         mean = self._result_tensors()
         tensors = under("body", mean) | under("private", mean) | under("buffer", mean)
-        return Trained(tensors, bare_accuracy(self.network, tensors, self._validation.to("cpu")))
+        return Trained(tensors, self._validated(tensors))
 
 
 class FineTuning:

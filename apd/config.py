@@ -233,7 +233,7 @@ class ResourceConfig:
     """CPUs per actor; one torch thread each."""
 
     num_gpus: float = 0.0
-    """GPUs per actor; fractions share one."""
+    """GPUs per actor; fractions share one. A training computes on one: for several, ask for several workers."""
 
     memory: int | None = None
     """Bytes of memory per actor, or null."""

@@ -12,9 +12,17 @@ def broadcast_mask(mask: Tensor, ndim: int) -> Tensor:
     return mask.reshape(-1, *[1] * (ndim - 1))
 
 
+def unit_mask(mask_logits: Tensor) -> Tensor:
+    """sigmoid(v), (out,), the same bits on every processor: in float32 the last one depends on its vector instructions.
+
+    Theta's digest does not, then, so that a node knows what another has measured.
+    """
+    return torch.sigmoid(mask_logits.double()).to(mask_logits.dtype)
+
+
 def masked(sigma: Tensor, mask_logits: Tensor) -> Tensor:
     """Sigma * sigmoid(v): sigma's shape, mask_logits (out,)."""
-    return sigma * broadcast_mask(torch.sigmoid(mask_logits), sigma.ndim)
+    return sigma * broadcast_mask(unit_mask(mask_logits), sigma.ndim)
 
 
 def compose(task: TaskState) -> dict[str, Tensor]:
@@ -33,7 +41,7 @@ def bare_state(task: TaskState) -> dict[str, Tensor]:
 
 def add_masks(pull: Tensors, mask_logits: Tensors) -> dict[str, Tensor]:
     """W + M per output unit: the sums with one more task's masks; empty sums are zero."""
-    return {name: pull.get(name, 0.0) + torch.sigmoid(logits) for name, logits in mask_logits.items()}
+    return {name: pull.get(name, 0.0) + unit_mask(logits) for name, logits in mask_logits.items()}
 
 
 def arrive(arrival: Arrival, task: TaskState, sigma: Tensors) -> Arrival:

@@ -25,18 +25,16 @@ from torch.nn import functional
 from apd.adam import Adam, Group
 from apd.config import LearningConfig, to_json
 from apd.data import TaskData
+from apd.device import arithmetic, laid_out, resident, seeded, sent
 from apd.errors import StateError
 from apd.loop import (
     Progress,
     add_to_mean,
-    arithmetic,
-    bare_accuracy,
     bare_hits,
     begun_finite,
     by_name,
     first_averaged,
     labelled,
-    laid_out,
     require_finite,
     under,
 )
@@ -72,6 +70,8 @@ class JointTraining:
         """tasks: one or more, of any numbers of classes. start: values that the body begins with instead of its own."""
         self.network, self.tasks, self.config, self.device = network, tasks, config, torch.device(device)
         self._start = start
+        self._train = {task.name: resident(task.data.train, self.device) for task in tasks}
+        self._validation = {task.name: resident(task.data.validation, self.device) for task in tasks}
         spec, parameters = network.spec(tasks[0].classes), set(network.trainable(tasks[0].classes))
         initial = {task.name: network.initial(task.classes, config.seed) for task in tasks}
         body = {key: start.get(key, value) for key, value in initial[tasks[0].name].items() if key not in spec.head}
@@ -120,9 +120,8 @@ class JointTraining:
         """Each task's test accuracy, in [0, 1]; StateError before the last epoch."""
         body = self._learned("body")
         return {
-            task.name: bare_accuracy(
-                self.network, body | self._learned(f"head/{task.name}"), task.data.test.to(self.device)
-            )
+            task.name: bare_hits(self.network, body | self._learned(f"head/{task.name}"), task.data.test, self.device)
+            / len(task.data.test)
             for task in self.tasks
         }
 
@@ -173,8 +172,7 @@ class JointTraining:
         """Mean loss and accuracy, every batch counting alike."""
         rate = self.config.learning_rate * self.config.learning_rate_decay ** (self._epoch - 1)
         totals, steps = torch.zeros(2, device=self.device), 0
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self.config.seed * 1_000_003 + self._epoch)
+        with seeded(self.config.seed * 1_000_003 + self._epoch, self.device):
             for task, inputs, labels in self._batches(self._epoch):
                 totals += self._step(task, inputs, labels, rate)
                 steps += 1
@@ -184,12 +182,13 @@ class JointTraining:
     def _batches(self, epoch: int) -> Iterator[tuple[JointTask, Tensor, Tensor]]:
         config = self.config
         streams = [
-            zip(repeat(task), task.data.train.batches(config.batch_size, config.seed, epoch)) for task in self.tasks
+            zip(repeat(task), self._train[task.name].batches(config.batch_size, config.seed, epoch))
+            for task in self.tasks
         ]
         for group in zip_longest(*streams):
             for entry in filter(None, group):
                 task, (inputs, labels) = entry
-                yield task, inputs.to(self.device), labels.to(self.device)
+                yield task, *sent(inputs, labels, self.device)
 
     def _step(self, task: JointTask, inputs: Tensor, labels: Tensor, rate: float) -> Tensor:
         """One step on one task's batch; (2,): its mean loss and the share of it that was labelled correctly."""
@@ -204,7 +203,7 @@ class JointTraining:
 
     def _validate(self, task: JointTask) -> float:
         """Accuracy of the parameters as they are, in the precision of a step."""
-        tensors, split = self._body | self._heads[task.name], task.data.validation
+        tensors, split = self._body | self._heads[task.name], self._validation[task.name]
         return bare_hits(self.network, tensors, split, self.device, precision=self.config.precision) / len(split)
 
 

@@ -12,7 +12,6 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,8 @@ from torch.nn import functional
 
 from apd.adam import Adam, Group
 from apd.config import LearningConfig, Precision, to_json
-from apd.data import Samples, Split, TaskData
+from apd.data import Samples, TaskData
+from apd.device import arithmetic, evaluated_at_once, laid_out, resident, seeded, sent
 from apd.errors import Diverged, StateError
 from apd.networks import Network
 from apd.networks.network import Forward
@@ -56,16 +56,17 @@ class Progress:
 
 
 @torch.no_grad()
-def bare_logits(network: Network, tensors: Tensors, inputs: Tensor, batch_size: int = 1000) -> Tensor:
+def bare_logits(network: Network, tensors: Tensors, inputs: Tensor, batch_size: int | None = None) -> Tensor:
     """As `predict_logits`, for the state dict of a bare network."""
     there = {name: tensor.to(inputs.device) for name, tensor in tensors.items()}
+    batch_size = batch_size or evaluated_at_once(network.input_shape)
     chunks = (inputs[start : start + batch_size] for start in range(0, len(inputs), batch_size))
     return torch.cat([network.forward(there, chunk, training=False) for chunk in chunks])
 
 
-def bare_accuracy(network: Network, tensors: Tensors, split: Samples, batch_size: int = 1000) -> float:
+def bare_accuracy(network: Network, tensors: Tensors, split: Samples) -> float:
     """As `accuracy`, for the state dict of a bare network."""
-    return bare_hits(network, tensors, split, split.labels.device, batch_size) / len(split)
+    return bare_hits(network, tensors, split, split.labels.device) / len(split)
 
 
 @torch.no_grad()
@@ -74,41 +75,16 @@ def bare_hits(
     tensors: Tensors,
     split: Samples,
     device: torch.device,
-    batch_size: int = 1000,
     precision: Precision = "float32",
 ) -> int:
     """How many samples the state dict of a bare network labels correctly; computed on the device."""
     there = {name: tensor.to(device) for name, tensor in tensors.items()}
     correct = torch.zeros((), dtype=torch.int64, device=device)
     with arithmetic(precision, device):
-        for inputs, labels in split.chunks(batch_size):
+        for inputs, labels in split.chunks(evaluated_at_once(network.input_shape)):
             logits = network.forward(there, laid_out(inputs.to(device), precision), training=False)
             correct += (logits.argmax(1) == labels.to(device)).sum()
     return int(correct)
-
-
-def resident(samples: Samples, device: torch.device) -> Samples:
-    """The samples on the device, if they take no more than half of its free memory; otherwise where they are."""
-    if device.type != "cuda":
-        return samples.to(device)
-    free, _ = torch.cuda.mem_get_info(device)
-    fits = isinstance(samples, Split) and 2 * len(samples) * samples.row_bytes <= free
-    return samples.to(device) if fits else samples
-
-
-def arithmetic(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """In this block the network is computed in that precision."""
-    return nullcontext() if precision == "float32" else torch.autocast(device.type, dtype=torch.bfloat16)
-
-
-def laid_out(inputs: Tensor, precision: Precision) -> Tensor:
-    """Pictures channels last in bfloat16: its convolutions are fast in that order alone, on CPUs as on GPUs.
-
-    LeNet 20-50-800-500 on one core with AVX-512 BF16, batch 100: 1,000 pictures a second in float32, 1,700 in bfloat16,
-    1,400 channels last, 2,950 with both.
-    """
-    wanted = precision == "bfloat16" and inputs.ndim == 4
-    return inputs.contiguous(memory_format=torch.channels_last) if wanted else inputs
 
 
 class Loop(ABC):
@@ -189,8 +165,7 @@ class Loop(ABC):
         config, epoch = self.config, self._epoch
         self._rate = config.learning_rate * config.learning_rate_decay ** (epoch - 1)
         loss, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(config.seed * 1_000_003 + epoch + 500_009 * self.team.rank)
+        with seeded(config.seed * 1_000_003 + epoch + 500_009 * self.team.rank, self.device):
             step = Replay(self._step) if self._replays else self._step
             for rows in self._train.batch_rows(config.batch_size, config.seed, epoch):
                 inputs, labels = self._batch(self.team.share(rows))
@@ -201,12 +176,7 @@ class Loop(ABC):
 
     def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs and labels of these rows, on the device."""
-        inputs, labels = self._train.pick(rows), self._train.labels[rows]
-        if inputs.device.type == self.device.type:
-            return inputs, labels
-        # from pinned memory the copy runs beside what the device computes
-        pinned = inputs.pin_memory(), labels.pin_memory()
-        return pinned[0].to(self.device, non_blocking=True), pinned[1].to(self.device, non_blocking=True)
+        return sent(self._train.pick(rows), self._train.labels[rows], self.device)
 
     def _step(self, inputs: Tensor, labels: Tensor, batch: int) -> tuple[Tensor, Tensor]:
         """One step on this worker's share of a batch of so many samples; its part of the batch's mean loss, logits."""
@@ -235,6 +205,10 @@ class Loop(ABC):
         tensors, precision = self._network_tensors(), self.config.precision
         hits = bare_hits(self.network, tensors, split, self.device, precision=precision)
         return self.team.sum(hits) / len(self._validation)
+
+    def _validated(self, tensors: Tensors) -> float:
+        """Validation accuracy of a result, in float32 as whoever uses it computes it."""
+        return bare_hits(self.network, tensors, self._validation, self.device) / len(self._validation)
 
     def _require_finite(self, loss: float, tensors: Tensors) -> None:
         require_finite(f"task {self.name!r}", self._epoch, self.config, loss, tensors)

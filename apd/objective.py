@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from apd.config import LearningConfig
-from apd.decomposition import broadcast_mask
+from apd.decomposition import broadcast_mask, unit_mask
 from apd.state import Tensors
 
 
@@ -57,7 +57,7 @@ def delta_price(delta: Tensor, mask_logits: Tensor, pull: Tensor | None) -> Tens
     """`carrier_cost` shaped to multiply delta; ones where sigma is held."""
     if pull is None:
         return torch.ones((), dtype=delta.dtype, device=delta.device)
-    return broadcast_mask(carrier_cost(pull, torch.sigmoid(mask_logits)), delta.ndim)
+    return broadcast_mask(carrier_cost(pull, unit_mask(mask_logits)), delta.ndim)
 
 
 def mask_gradient(theta_gradient: Tensor, sigma: Tensor, mask: Tensor) -> Tensor:

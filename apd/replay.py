@@ -2,7 +2,8 @@
 
 For a small network, starting a step's fifty kernels from Python takes a GPU longer than running them; a graph starts
 them all at once. The kernels, their order and their tensors are those of the step itself, so what is learned is the
-same. What the step reads from Python, its step size above all, is part of the recording: record anew when it changes.
+same, unless the network decides in Python what to do, by chance or by a count. What the step reads from Python, its
+step size above all, is part of the recording: record anew when it changes.
 """
 
 import functools
@@ -10,6 +11,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from apd.errors import ConfigError
 
 Step = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 """(inputs, labels, samples in the batch) -> tensors that the caller reads before the next step."""
@@ -52,9 +55,16 @@ class Replay:
     def _record(self, inputs: Tensor, labels: Tensor, batch: int) -> None:
         """Recording runs nothing: the batch it is made with is still to be taken."""
         self._inputs, self._labels = inputs.clone(), labels.clone()
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=_aside(inputs.device)):  # torch's own is on the first GPU it met
-            self._outcome = self._step(self._inputs, self._labels, batch)
+        self._graph, aside = torch.cuda.CUDAGraph(), _aside(inputs.device)  # torch's own is on the first GPU it met
+        try:
+            with torch.cuda.graph(self._graph, stream=aside, capture_error_mode="thread_local"):  # others may go on
+                self._outcome = self._step(self._inputs, self._labels, batch)
+        except RuntimeError as error:
+            if "captur" not in str(error):
+                raise
+            raise ConfigError(
+                f"a training step of this network cannot be recorded, set learning.cuda_graphs to false: {error}"
+            ) from error
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from apd.decomposition import broadcast_mask
+from apd.decomposition import broadcast_mask, unit_mask
 from apd.errors import ShapeMismatch
 from apd.prox import soft_threshold
 from apd.state import Sparse, TaskState, Tensors
@@ -84,7 +84,7 @@ def re_express(task: TaskState, sigma: Tensors) -> TaskState:
         if sigma[name].shape != own.shape:
             found = f"{tuple(sigma[name].shape)}, task {task.name!r} has {tuple(own.shape)}"
             raise ShapeMismatch(f"sigma[{name!r}] is {found}")
-        tau[name] = _shifted(task.tau[name], own, sigma[name], torch.sigmoid(task.mask_logits[name]))
+        tau[name] = _shifted(task.tau[name], own, sigma[name], unit_mask(task.mask_logits[name]))
     return replace(task, sigma=sigma, tau=tau)
 
 

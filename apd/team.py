@@ -80,6 +80,8 @@ def _add_up(tensor: Tensor) -> None:
     """Sum over the workers, in place."""
     try:
         distributed.all_reduce(tensor)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise WorkerLost(f"a worker of the team is gone, or its network: {error}") from error
 

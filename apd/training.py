@@ -23,7 +23,7 @@ from torch import Tensor
 from apd.adam import EPSILON, Group
 from apd.config import LearningConfig
 from apd.data import Samples, TaskData
-from apd.decomposition import bare_state, broadcast_mask
+from apd.decomposition import bare_state, broadcast_mask, unit_mask
 from apd.loop import Loop, Progress, bare_accuracy, bare_logits, labelled, under
 from apd.networks import Network
 from apd.objective import delta_price, mask_gradient, may_carry, penalty, price_gradient, sigma_carries
@@ -38,14 +38,14 @@ FIRST_MASK = 3.0
 """Initial mask logit of the first task. sigmoid(3) = 0.95: what it makes is nearly sigma itself."""
 
 
-def predict_logits(network: Network, task: TaskState, inputs: Tensor, batch_size: int = 1000) -> Tensor:
+def predict_logits(network: Network, task: TaskState, inputs: Tensor, batch_size: int | None = None) -> Tensor:
     """Logits (N, classes) of a learned task for raw inputs (N, *input_shape), on the inputs' device."""
     return bare_logits(network, bare_state(task), inputs, batch_size)
 
 
-def accuracy(network: Network, task: TaskState, split: Samples, batch_size: int = 1000) -> float:
+def accuracy(network: Network, task: TaskState, split: Samples) -> float:
     """Share of the split that a learned task labels correctly, in [0, 1]."""
-    return bare_accuracy(network, bare_state(task), split, batch_size)
+    return bare_accuracy(network, bare_state(task), split)
 
 
 class Fit(Loop):
@@ -94,7 +94,7 @@ class Fit(Loop):
     @torch.no_grad()
     def _network_tensors(self) -> dict[str, Tensor]:
         for key, theta in self._theta.items():
-            mask = broadcast_mask(torch.sigmoid(self._logits[key]), theta.ndim)
+            mask = broadcast_mask(unit_mask(self._logits[key]), theta.ndim)
             if self._base:
                 torch.addcmul(self._shared[key], self._base[key], mask, out=theta)
             else:
@@ -123,7 +123,7 @@ class Fit(Loop):
 
     def _chain(self, key: str, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """From the gradient by theta to that by tau (first task: sigma) and that by the mask logits."""
-        shared, mask = self._shared[key], torch.sigmoid(self._logits[key])
+        shared, mask = self._shared[key], unit_mask(self._logits[key])
         by_logits = mask_gradient(gradient, self._base.get(key, shared), mask)
         if self._base and self.config.sparsity and key in self._pull:
             by_logits += price_gradient(shared, mask, self._pull[key], self.config.sparsity)
@@ -183,7 +183,7 @@ class Fit(Loop):
         shared = {key: value * (self._shared[key] != 0).cpu() for key, value in under("shared", mean).items()}
         sigma, tau, step = self._split(shared, logits)
         task = TaskState(self.name, sigma, logits, tau, private, clusters={}, local_shared={})
-        return Learned(task, step, accuracy(self.network, task, self._validation.to("cpu")))
+        return Learned(task, step, self._validated(bare_state(task)))
 
     def _split(self, shared: Tensors, logits: Tensors) -> tuple[Tensors, dict[str, Sparse], dict[str, Sparse]]:
         """sigma, tau and the step of sigma: each output unit's change goes to whichever carries it for less."""
@@ -192,7 +192,7 @@ class Fit(Loop):
             return shared, none, none
         tau, step = {}, {}
         for key, delta in shared.items():
-            mask = torch.sigmoid(logits[key])
+            mask = unit_mask(logits[key])
             pull = self._pull[key].cpu() if key in self._pull else torch.full_like(mask, torch.inf)
             budgeted = self._schedule is not None
             carried = broadcast_mask(sigma_carries(pull, mask, self._arrival.earlier, budgeted), delta.ndim)

@@ -42,8 +42,7 @@ def run_cell(out: str, cell: Cell, protocol: Protocol, data: str | None, resourc
     if Results(out).cell(cell.name) is not None:
         log.info("%s: finished before", cell.name)
         return
-    device = "cuda" if resources.num_gpus else "cpu"
-    for learned in events(CellRunner, "run", out, cell, protocol, data, device, resources=resources):
+    for learned in events(CellRunner, "run", out, cell, protocol, data, resources=resources):
         progress = (cell.name, learned.number, learned.tasks, learned.task, 100 * learned.accuracy)
         log.info("%s: task %d/%d  %s  test accuracy %.1f %%", *progress)
 

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -21,6 +25,24 @@ def test_a_mask_multiplies_output_units():
     for unit, logit in enumerate((-2.0, 0.5)):
         expected = SIGMA["conv.weight"][unit] / (1 + torch.exp(torch.tensor(-logit)))
         torch.testing.assert_close(found[unit], expected)
+
+
+def test_a_mask_has_the_same_bits_whatever_instructions_the_processor_has():
+    """A node finds what another one has measured by the digest of theta."""
+    code = "import numpy, torch; from apd.decomposition import unit_mask; "
+    code += "logits = numpy.random.RandomState(0).normal(0, 4, 100_003).astype('float32'); "
+    code += "print(unit_mask(torch.from_numpy(logits)).view(torch.int32).tolist())"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"ATEN_CPU_CAPABILITY": level},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for level in ("default", "avx2", "avx512")
+    }
+    assert len(found) == 1
 
 
 def test_theta_is_the_sum_of_its_three_parts():

@@ -13,11 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from apd import Learner
 from apd.config import LearningConfig, NetworkConfig, StreamConfig
-from apd.data import Split, TaskData
+from apd.data import Pool, Split, TaskData
 from apd.decomposition import arrive, bare_state
+from apd.device import evaluated_at_once, is_of_the_gpu, is_out_of_memory, resident, seeded
 from apd.errors import Diverged
 from apd.joint import JointTask, JointTraining
-from apd.loop import resident
 from apd.networks import Network, from_config, of_module
 from apd.state import FIRST, Arrival
 from apd.training import Fit
@@ -195,6 +195,47 @@ def test_a_module_in_another_memory_format_learns_the_same() -> None:
     torch.testing.assert_close(*learned, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("shape", "rows"), [((3, 32, 32), 1000), ((3, 224, 224), 111), ((2**25,), 1)])
+def test_large_inputs_are_evaluated_few_at_a_time(shape: tuple[int, ...], rows: int) -> None:
+    assert evaluated_at_once(shape) == rows
+
+
+def test_training_leaves_the_random_numbers_of_its_caller_alone() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    list(second(dropping(), pictures()).epochs())
+    assert torch.equal(torch.get_rng_state(), before)
+    with seeded(7, torch.device("cpu")):
+        found = torch.rand(3)
+    torch.manual_seed(7)
+    assert torch.equal(found, torch.rand(3))
+
+
+def test_samples_of_several_tasks_are_joined_in_their_order() -> None:
+    parts = [pictures(seed).test for seed in range(3)]
+    pool = Pool(tuple(parts), torch.cat([part.labels for part in parts]))
+    joined = pool.joined("cpu")
+    assert torch.equal(joined.inputs, torch.cat([part.inputs for part in parts]))
+    assert torch.equal(joined.labels, pool.labels)
+
+
+@pytest.mark.parametrize(
+    ("error", "memory", "gpu_itself"),
+    [
+        (RuntimeError("CUDA error: out of memory"), True, True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True, True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), True, False),
+        (RuntimeError("CUDA error: no kernel image is available for execution on the device"), False, True),
+        (RuntimeError("CUDA error: device-side assert triggered"), False, False),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False, False),
+    ],
+)
+def test_trouble_of_a_gpu_is_not_taken_for_a_mistake_of_the_network(
+    error: RuntimeError, memory: bool, gpu_itself: bool
+) -> None:
+    assert (is_out_of_memory(error), is_of_the_gpu(error)) == (memory, gpu_itself)
+
+
 @gpu
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("settings", [BUDGET, SPARSITY], ids=["budget", "l1"])
@@ -254,7 +295,7 @@ def test_a_recorded_step_that_leads_to_no_number_ends_training() -> None:
 
 @gpu
 def test_recordings_keep_no_memory_from_one_epoch_to_the_next() -> None:
-    epochs = second(lenet(), pictures(2, count=210), "cuda", epochs=12, cuda_graphs=True).epochs()
+    epochs = second(lenet(), pictures(2, count=210), "cuda", epochs=20, cuda_graphs=True).epochs()
     allocated = []
     for _ in epochs:
         torch.cuda.synchronize()
@@ -266,8 +307,10 @@ def test_recordings_keep_no_memory_from_one_epoch_to_the_next() -> None:
 def test_data_that_does_not_fit_on_the_gpu_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     data = pictures(2)
     assert resident(data.train, torch.device("cuda")).labels.is_cuda
+    assert resident(Pool((data.train,), data.train.labels), torch.device("cuda")).labels.is_cuda
     losses = [progress.loss for progress in second(dense(), data, "cuda").epochs()]
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 10**9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", torch.cuda.memory_allocated)
     assert resident(data.train, torch.device("cuda")) is data.train
     assert [progress.loss for progress in second(dense(), data, "cuda").epochs()] == pytest.approx(losses, rel=1e-3)
 

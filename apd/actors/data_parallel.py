@@ -24,9 +24,10 @@ from torch import distributed
 
 from apd.actors.resources import check_resources, requests
 from apd.actors.versions import versions
-from apd.actors.work import LOST, REASON, events, is_out_of_memory, require_connection
+from apd.actors.work import LOST, REASON, events, require_connection
 from apd.actors.workers import Trainer, Worker
 from apd.config import ResourceConfig
+from apd.device import is_of_the_gpu, is_out_of_memory
 from apd.errors import ClusterError, WorkerLost
 from apd.store import Candidate
 from apd.team import Team
@@ -139,7 +140,7 @@ def reason(failures: Mapping[int, Exception]) -> Exception:
             return WorkerLost(f"a worker ran out of memory ({error}); give it more, or make the batches smaller")
     for rank, error in causes.items():
         if rank not in lost:
-            return error
+            return ClusterError(f"a worker's GPU failed: {error}") if is_of_the_gpu(error) else error
     rank, error = min(lost.items(), key=lambda one: isinstance(one[1], WorkerLost))  # the others only missed it
     reason = " ".join(str(error).split())[:REASON]
     return WorkerLost(f"worker {rank} of the team was lost before its work was finished: {reason}")

@@ -92,7 +92,7 @@ def room(wanted: ResourceConfig, grown: bool = False) -> int:
 def free(wanted: ResourceConfig) -> int:
     """How many actors that ask for this could start now, were all that is free on one node; one at least."""
     have = ray.available_resources()  # type: ignore[no-untyped-call]
-    return max(min(int(have.get(name, 0) // amount) for name, amount in requests(wanted).items()), 1)
+    return max(min(_times(amount, have.get(name, 0)) for name, amount in requests(wanted).items()), 1)
 
 
 def announce_groups(groups: str) -> None:
@@ -129,8 +129,13 @@ def _held(wanted: ResourceConfig, have: Sequence[Alike]) -> int:
     """How many actors these nodes hold when they have nothing else to do."""
     needs = requests(wanted).items()
     return sum(
-        alike.number * min(int(alike.resources.get(name, 0) // amount) for name, amount in needs) for alike in have
+        alike.number * min(_times(amount, alike.resources.get(name, 0)) for name, amount in needs) for alike in have
     )
+
+
+def _times(amount: float, have: float) -> int:
+    """How often an amount fits into what there is, in Ray's ten-thousandths: five times 0.2 are one."""
+    return round(have * 10_000) // max(1, round(amount * 10_000))
 
 
 def _offers(wanted: ResourceConfig, have: Sequence[Alike], counted: bool = False) -> str:

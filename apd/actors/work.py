@@ -14,12 +14,12 @@ from concurrent import futures
 from typing import Any
 
 import ray
-import torch
 from ray import exceptions
 
 from apd.actors.resources import IDLE, actor_options, check_resources
 from apd.actors.versions import versions
 from apd.config import ResourceConfig
+from apd.device import is_of_the_gpu, is_out_of_memory
 from apd.errors import ApdError, ClusterError, WorkerLost
 
 LOST = (
@@ -219,10 +219,6 @@ def _translated(error: exceptions.RayTaskError) -> Exception:
         return error.cause
     if is_out_of_memory(error.cause):
         return WorkerLost(f"the actor ran out of memory ({error.cause}); give it more, or make the batches smaller")
+    if is_of_the_gpu(error.cause):
+        return ClusterError(f"the actor's GPU failed: {error.cause}")
     return error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Python's own, a GPU's, or a RuntimeError, which is what torch raises on the CPU."""
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))

@@ -26,7 +26,7 @@ from apd.data.packing import (
     pack_parquet,
     read_inputs,
 )
-from apd.data.splits import Samples, Split, TaskData, pool
+from apd.data.splits import Pool, Samples, Split, TaskData, pool
 from apd.data.tasks import NamedTask
 from apd.data.validate import check_fits, validate_task
 from apd.data.write import write_task
@@ -35,6 +35,7 @@ __all__ = [
     "Folder",
     "LocalFolder",
     "NamedTask",
+    "Pool",
     "Samples",
     "Split",
     "TaskData",

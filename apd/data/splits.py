@@ -121,6 +121,15 @@ class Pool(Samples):
         inputs = torch.cat(picked)
         return torch.empty_like(inputs).index_copy_(0, torch.cat(places), inputs)
 
+    def joined(self, device: str | torch.device) -> Split:
+        """A copy of all of them on a device, where nothing has to be looked for then."""
+        first = self.parts[0].pick(self.labels[:0])
+        inputs, start = torch.empty((len(self), *first.shape[1:]), dtype=first.dtype, device=device), 0
+        for part in self.parts:
+            inputs[start : start + len(part)] = part.pick(torch.arange(len(part), device=part.labels.device))
+            start += len(part)
+        return Split(inputs, self.labels.to(device))
+
     def take(self, rows: Tensor) -> Split:
         """A copy of these samples, in memory."""
         rows = rows.to(self.labels.device)

@@ -58,7 +58,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, band: Tensor, ones: Tensor) -> Tensor:
-        root = F.conv2d(x * x, band.to(x.dtype), ones.to(x.dtype)).rsqrt()
+        root = F.conv2d(x * x, band.to(x.dtype), ones.to(x.dtype)).rsqrt().to(x.dtype)  # in float32 on a GPU
         scale = root * root.sqrt()
         ctx.save_for_backward(x, root, scale, band)
         return x * scale

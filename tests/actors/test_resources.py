@@ -40,6 +40,12 @@ def test_without_an_autoscaler_only_the_nodes_count(nodes: Nodes) -> None:
         check_resources(WANTED)
 
 
+@pytest.mark.parametrize(("share", "times"), [(0.2, 5), (0.1, 10), (0.05, 20), (0.3, 3), (1, 1)])
+def test_shares_that_fill_a_node_fit_on_it(share: float, times: int) -> None:
+    wanted = ResourceConfig(num_cpus=share)
+    assert room(wanted) == 3 * times if share < 1 else 3
+
+
 def test_nodes_that_are_alike_are_named_once(nodes: Nodes) -> None:
     nodes.add(tape=1)
     nodes.add(tape=1)
