@@ -72,7 +72,11 @@ class SeparateNetwork(Loop):
 
 
 class FineTuning:
-    """One body for all tasks, trained on each as it comes; a task keeps the head that it had when it was learned."""
+    """One body for all tasks, trained on each as it comes.
+
+    A task keeps the head that it had when it was learned, and statistics such as BatchNorm's: with those of the last
+    task alone, whatever it says of the others is noise.
+    """
 
     def __init__(self, network: Network, config: LearningConfig, *, device: str = "cpu") -> None:
         self.network, self.config, self.device = network, config, device
@@ -88,9 +92,9 @@ class FineTuning:
         """Train the body and a new head on this task; it counts as learned once the iterator is exhausted."""
         training = self._training(name, classes, data)
         yield from training.epochs()
-        tensors, head = training.result().tensors, self.network.spec(classes).head
-        self._heads[name] = {key: tensors[key] for key in head}
-        self._body = {key: value for key, value in tensors.items() if key not in head}
+        tensors, own = training.result().tensors, self.network.own(classes)
+        self._heads[name] = {key: tensors[key] for key in own}
+        self._body = {key: value for key, value in tensors.items() if key not in own}
 
     def _training(self, name: str, classes: int, data: TaskData) -> SeparateNetwork:
         return SeparateNetwork(self.network, name, classes, data, self.config, start=self._body, device=self.device)

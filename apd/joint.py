@@ -12,8 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import repeat, zip_longest
-from operator import or_
+from operator import itemgetter, or_
 from statistics import mean
 from types import MappingProxyType
 from typing import Any
@@ -52,10 +51,10 @@ class JointTask:
 
 
 class JointTraining:
-    """One body and a head per task, trained on all tasks in turn.
+    """One body and a head per task, trained on all tasks in turn; statistics such as BatchNorm's go with the head.
 
-    An epoch passes once over every task's training split, batch by batch from one task after another; the result is the
-    mean of the last epochs' parameters.
+    An epoch passes once over every task's training split, batch by batch from one task after another, those of a small
+    task as far apart as there is room; the result is the mean of the last epochs' parameters.
     """
 
     def __init__(
@@ -74,9 +73,10 @@ class JointTraining:
         self._validation = {task.name: resident(task.data.validation, self.device) for task in tasks}
         spec, parameters = network.spec(tasks[0].classes), set(network.trainable(tasks[0].classes))
         initial = {task.name: network.initial(task.classes, config.seed) for task in tasks}
-        body = {key: start.get(key, value) for key, value in initial[tasks[0].name].items() if key not in spec.head}
+        own = network.own(tasks[0].classes)
+        body = {key: start.get(key, value) for key, value in initial[tasks[0].name].items() if key not in own}
         self._body = _leaves(body, parameters, self.device)
-        heads = {name: {key: values[key] for key in spec.head} for name, values in initial.items()}
+        heads = {name: {key: values[key] for key in own} for name, values in initial.items()}
         self._heads = {name: _leaves(head, parameters, self.device) for name, head in heads.items()}
         decayed = {key: value for key, value in self._body.items() if key in spec.shared}
         free = {key: value for key, value in _moved(self._body).items() if key not in spec.shared}
@@ -181,14 +181,13 @@ class JointTraining:
 
     def _batches(self, epoch: int) -> Iterator[tuple[JointTask, Tensor, Tensor]]:
         config = self.config
-        streams = [
-            zip(repeat(task), self._train[task.name].batches(config.batch_size, config.seed, epoch))
-            for task in self.tasks
-        ]
-        for group in zip_longest(*streams):
-            for entry in filter(None, group):
-                task, (inputs, labels) = entry
-                yield task, *sent(inputs, labels, self.device)
+        turns = []
+        for number, task in enumerate(self.tasks):
+            batches = list(self._train[task.name].batch_rows(config.batch_size, config.seed, epoch))
+            turns += [((turn + 0.5) / len(batches), number, rows) for turn, rows in enumerate(batches)]
+        for _, number, rows in sorted(turns, key=itemgetter(0, 1)):
+            samples = self._train[self.tasks[number].name]
+            yield self.tasks[number], *sent(samples.pick(rows), samples.labels[rows], self.device)
 
     def _step(self, task: JointTask, inputs: Tensor, labels: Tensor, rate: float) -> Tensor:
         """One step on one task's batch; (2,): its mean loss and the share of it that was labelled correctly."""

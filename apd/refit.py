@@ -52,7 +52,8 @@ def refit(
     epochs: of `joint_training`.
     """
     joint = joint_training(network, tasks, before[-1].sigma, learning, epochs=epochs, device=device)
-    joint.run()
+    for _ in joint.epochs():
+        pass
     sigma, after = sigma_of(joint), list[TaskState]()
     for task in tasks:
         fit = fit_again(network, task, sigma, learning, device=device)

@@ -11,6 +11,7 @@ from apd.benchmark import METHODS, cells, protocol_of
 from apd.config import ResourceConfig
 from apd.data.official import ORDERS
 from apd.data.official.orders import Order
+from apd.errors import ApdError
 from apd.store import normal_url
 from flows.cells import command_for, prepare, publish, run_cells
 from flows.forms import BenchmarkName, Count, Seed
@@ -30,7 +31,8 @@ def benchmark(
 ) -> list[str]:
     """Run every method in every order from every seed, as many at once as the cluster has room for; write the table.
 
-    Started again after it was stopped, it runs what is missing.
+    Started again after it was stopped, it runs what is missing. Where cells fail the others are run, and the methods
+    that are whole published, before it ends with an error.
 
     Args:
         name: Which public stream of tasks.
@@ -51,5 +53,13 @@ def benchmark(
     protocol, plan = protocol_of(name, settings), cells(methods, orders, seeds)
     prepare(out, protocol, data)
     with cluster(out):
-        run_cells(out, plan, protocol, data, wanted, parallel)
-    return publish(out, protocol, plan, command_for(name, plan, settings, data))
+        failed = run_cells(out, plan, protocol, data, wanted, parallel)
+    whole = [cell for cell in plan if cell.method not in {one.method for one in failed}]
+    files = publish(out, protocol, whole, command_for(name, whole, settings, data)) if whole else []
+    if failed:
+        reasons = "; ".join(f"{cell.name} ({error})" for cell, error in failed.items())
+        raise ApdError(
+            f"{len(failed)} of {len(plan)} cells failed: {reasons}. Run the same again for them alone, with other "
+            "--methods if it cannot end otherwise; the table has the methods whose cells are all finished"
+        )
+    return files

@@ -16,7 +16,6 @@ from apd.actors.benchmark import CellRunner
 from apd.actors.resources import room
 from apd.benchmark import Cell, CellResult, Protocol
 from apd.config import ResourceConfig, to_json
-from apd.errors import ApdError
 from apd.store.results import Results
 from flows.names import artifact_key
 from flows.steps import first_done, step
@@ -28,7 +27,8 @@ def prepare(out: str, protocol: Protocol, data: str | None) -> None:
     found = benchmark.load_tasks(protocol, "A", Path(data) if data else None)
     network = benchmark.network_for(protocol, found)
     network.check()
-    Results(out).claim(to_json(protocol), benchmark.data_of(found))
+    defaults = to_json(Protocol(protocol.benchmark))
+    Results(out).claim(to_json(protocol), benchmark.data_of(found), defaults)
     log = get_run_logger()
     log.info("%s: %d tasks, %d shared parameters", found.name, len(found), network.spec(2).size)
     for note in found.notes:
@@ -49,25 +49,19 @@ def run_cell(out: str, cell: Cell, protocol: Protocol, data: str | None, resourc
 
 def run_cells(
     out: str, plan: Sequence[Cell], protocol: Protocol, data: str | None, wanted: ResourceConfig, parallel: int | None
-) -> None:
-    """Run the cells in their order, side by side as far as there is room.
-
-    Raises ApdError naming those that failed once all others are finished.
-    """
+) -> dict[Cell, Exception]:
+    """Run the cells in their order, side by side as far as there is room; returns why some failed."""
     width = parallel or room(wanted, grown=True)
-    running, started = list[PrefectFuture[None]](), dict[str, PrefectFuture[None]]()
+    running, started = list[PrefectFuture[None]](), dict[Cell, PrefectFuture[None]]()
     for cell in plan:
         if len(running) >= width:
             running.remove(first_done(running))
-        started[cell.name] = run_cell.submit(out, cell, protocol, data, wanted)
-        running.append(started[cell.name])
-    errors: dict[str, object] = {
-        name: first_done([future]).result(raise_on_failure=False) for name, future in started.items()
+        started[cell] = run_cell.submit(out, cell, protocol, data, wanted)
+        running.append(started[cell])
+    ends: dict[Cell, object] = {
+        cell: first_done([future]).result(raise_on_failure=False) for cell, future in started.items()
     }
-    failed = [f"{name} ({error})" for name, error in errors.items() if isinstance(error, Exception)]
-    if failed:
-        reasons = "; ".join(failed)
-        raise ApdError(f"{len(failed)} of {len(plan)} cells failed, run the same again for them alone: {reasons}")
+    return {cell: end for cell, end in ends.items() if isinstance(end, Exception)}
 
 
 @step("publish benchmark")

@@ -21,7 +21,7 @@ from prefect.tasks import Task
 
 from apd import actors, overview
 from apd.actors import metrics
-from apd.benchmark import other_orders
+from apd.benchmark import other_orders, other_settings
 from apd.config import ResourceConfig
 from apd.data import advice, validate_task
 from apd.errors import ApdError, ClusterError, NoNode, NotFound, StateError, TaskRejected, Unreachable, WorkerLost
@@ -338,6 +338,8 @@ def publish_report(url: str, version: int | None, benchmark: str | None = None) 
         tasks = [task.name for task in content.tasks]
         orders = other_orders(Results(benchmark), stream.config.learning.variant, tasks)
         content = dataclasses.replace(content, orders=orders)
+        if other := other_settings(Results(benchmark), stream.config):
+            get_run_logger().warning("other orders were measured with other settings: %s", "; ".join(other))
     place = stream.save_report(content.version, html(content))
     dashboards.show_report(stream, shown, content, place)
     get_run_logger().info("report of version %d: %s", content.version, place)

@@ -5,7 +5,9 @@ import pytest
 import torch
 import toys
 
+from apd.baselines import FineTuning
 from apd.config import LearningConfig
+from apd.data import Split, TaskData
 from apd.errors import StateError
 from apd.joint import JointTask, JointTraining
 from apd.loop import bare_accuracy, under
@@ -45,6 +47,33 @@ def test_what_it_learns_is_the_mean_of_the_last_epochs() -> None:
         head = under(f"head/{task.name}", averaged)
         expected = bare_accuracy(training.network, {**training.body, **head}, task.data.test)
         assert training.accuracies[task.name] == expected
+
+
+def test_statistics_of_normalisation_are_each_tasks_own() -> None:
+    """With those of all tasks, or of the last one alone, neither is told apart."""
+    far = toys.data(2)
+    moved = TaskData(*(Split(40 + 10 * split.inputs, split.labels) for split in (far.train, far.validation, far.test)))
+    tasks = [JointTask("near", 3, toys.data(1)), JointTask("far", 3, moved)]
+    network = toys.normalised_network()
+    assert min(JointTraining(network, tasks, CONFIG).run().values()) > 0.85
+    tuned = FineTuning(network, CONFIG)
+    for task in tasks:
+        list(tuned.learn(task.name, task.classes, task.data))
+    near, far_off = (head["1.running_mean"] for head in tuned._heads.values())
+    assert near.abs().max() > 0
+    assert not torch.equal(near, far_off)
+
+
+def test_the_batches_of_a_small_task_are_spread_over_the_epoch() -> None:
+    small = JointTask("small", 3, toys.data(1, samples=40))
+    large = JointTask("large", 3, toys.data(2, samples=200))
+    training = JointTraining(toys.network(), [small, large], CONFIG)
+    turns = [task.name for task, _, _ in training._batches(1)]
+    places = [place for place, name in enumerate(turns) if name == "small"]
+    assert len(turns) == 12
+    assert places == [2, 8]
+    alike = JointTraining(toys.network(), [small, dataclasses.replace(small, name="other")], CONFIG)
+    assert [task.name for task, _, _ in alike._batches(1)] == ["small", "other"] * 2
 
 
 def test_it_starts_from_what_it_is_given_and_leaves_that_alone() -> None:
@@ -94,7 +123,7 @@ def test_resumed_after_any_epoch_it_gives_the_same_bits(stop: int) -> None:
     assert resumed.accuracies == whole.accuracies
     for name, value in whole.body.items():
         assert torch.equal(value, resumed.body[name]), name
-    assert {"1.running_mean", "0.weight"} < set(whole.body)
+    assert {"head/a/1.running_mean", "body/0.weight"} < set(whole.snapshot().tensors)
 
 
 def test_an_attempt_at_other_tasks_is_refused() -> None:

@@ -10,7 +10,7 @@ publish      tables and figures into the place of the results
 """
 
 from apd.benchmark.cell import CellResult, Step, TaskResult, data_of, load_tasks, network_for, run_cell
-from apd.benchmark.orders import other_orders
+from apd.benchmark.orders import other_orders, other_settings
 from apd.benchmark.protocol import METHODS, Cell, Protocol, cells, protocol_of
 from apd.benchmark.publish import publish
 from apd.benchmark.summary import Figure, MethodSummary, summarise
@@ -29,6 +29,7 @@ __all__ = [
     "load_tasks",
     "network_for",
     "other_orders",
+    "other_settings",
     "protocol_of",
     "publish",
     "run_cell",

@@ -1,11 +1,12 @@
 """One cell: a method meets the tasks in one order. In memory; what comes out are numbers.
 
-Seconds are processor time, which other work on the machine does not change.
+Seconds are processor time, which other work on the machine does not change; on a GPU time itself.
 """
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def run_cell(cell: Cell, protocol: Protocol, benchmark: Benchmark, device: str =
         tasks, size = yield from _jointly(setting, benchmark)
     else:
         tasks, size = yield from _one_by_one(contender(method, setting), benchmark)
-    made_with = {"torch": torch.__version__, "device": device}
+    made_with = {"apd": version("apd"), "torch": torch.__version__, "device": device}
     yield CellResult(cell, method == "mtl", tasks, size, benchmark.notes, made_with)
 
 
@@ -139,10 +140,11 @@ class _Record:
 def _one_by_one(method: Contender, benchmark: Benchmark) -> Course:
     records: dict[str, _Record] = {}
     classes, device = 0, method.setting.device
+    clock = _clock(device)
     for number, task in enumerate(benchmark, 1):
-        started = time.process_time()
+        started = clock()
         method.learn(task)
-        seconds = time.process_time() - started
+        seconds = clock() - started
         test, validation = task.data.test.to(device), task.data.validation.to(device)
         records[task.name] = _Record(test, validation, method.paper_capacity(), seconds)
         accuracy = [record.measure(method, name) for name, record in records.items()][-1]
@@ -154,14 +156,20 @@ def _one_by_one(method: Contender, benchmark: Benchmark) -> Course:
 
 def _jointly(setting: Setting, benchmark: Benchmark) -> Course:
     tasks = [JointTask(task.name, len(task.classes), task.data) for task in benchmark]
-    started = time.process_time()
+    clock = _clock(setting.device)
+    started = clock()
     training = JointTraining(setting.network, tasks, setting.learning, device=setting.device)
     accuracies = training.run()
-    seconds = (time.process_time() - started) / len(tasks)
+    seconds = (clock() - started) / len(tasks)
     results = tuple(TaskResult(name, (value,), None, 1.0, seconds) for name, value in accuracies.items())
     for number, result in enumerate(results, 1):
         yield Step(number, len(tasks), result.task, result.accuracies[-1])
     return results, _with_all_heads(setting.network, [task.classes for task in tasks])
+
+
+def _clock(device: str) -> Callable[[], float]:
+    """Processor time, which other work beside does not add to; on a GPU, whose work it leaves out, time itself."""
+    return time.process_time if device == "cpu" else time.perf_counter
 
 
 def _network_bytes(network: Network, classes: int) -> int:
@@ -170,8 +178,8 @@ def _network_bytes(network: Network, classes: int) -> int:
 
 
 def _with_all_heads(network: Network, classes: Sequence[int]) -> float:
-    """Bytes of one body with a head per task over those of one network."""
-    head = network.spec(classes[0]).head
+    """Bytes of one body with a head per task, statistics included, over those of one network."""
+    head = network.own(classes[0])
     values = [network.initial(count, seed=0) for count in classes]
     heads = sum(size_in_bytes({name: tensors[name] for name in head}) for tensors in values)
     body = size_in_bytes({name: tensor for name, tensor in values[0].items() if name not in head})

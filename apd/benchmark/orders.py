@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from apd.benchmark.cell import CellResult
+from apd.config import StreamConfig, to_json
 from apd.errors import DataError
 from apd.report.content import OrderRow
-from apd.store.results import Results
+from apd.store.results import Results, differences
 
 
 def other_orders(place: Results, method: str, tasks: Sequence[str]) -> tuple[OrderRow, ...]:
@@ -30,6 +31,21 @@ def other_orders(place: Results, method: str, tasks: Sequence[str]) -> tuple[Ord
         OrderRow(f"order {order}", tuple(fmean(final[task] for final in finals) for task in tasks))
         for order, finals in by_order.items()
     )
+
+
+def other_settings(place: Results, config: StreamConfig) -> list[str]:
+    """What the benchmark set otherwise than the stream does, so that part of the spread may come from that.
+
+    Not the seed, and not the budget that a method's name may give.
+    """
+    groups = ("network", "learning", "consolidation")
+    there, here = ({group: values[group] for group in groups} for values in (place.settings(), to_json(config)))
+    differing = differences(there, here)
+    return [
+        f"{name} {old}, in the stream {new}"
+        for name, (old, new) in differing.items()
+        if name not in ("learning.seed", "learning.variant")
+    ]
 
 
 def _require_same(place: Results, arrived: Sequence[str], tasks: Sequence[str]) -> None:

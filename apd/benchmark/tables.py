@@ -23,14 +23,18 @@ COLUMNS = (
 )
 
 EXPLANATION = """\
-Mean over orders, then mean ± standard deviation over seeds. Accuracy: test accuracy over all tasks after the last one.
-Capacity: of the whole model after the last task, one network being 100 %; paper: non-zeros, of all heads; bytes: what
-must be kept to predict every task and to learn the next one. BWT: accuracy after the last task less that when learned.
-Forgetting: from a task's best. OPD: a task's largest less its smallest final accuracy over the orders; AOPD is its mean
-over tasks, MOPD its largest. Every order begins from other initial values, so separate networks (stl) have an OPD too,
-by chance alone. Where consolidation.refit is true, apd2 sees the data of its first consolidation's tasks again, twice:
-all together for refit_epochs (null: as many as for one task), then each task as when it arrived; no other method does.
-Time: seconds of processor time on one thread for one pass over the stream, a refit included."""
+Mean over orders, then mean ± standard deviation over seeds, which decide initial values and the order of samples, not
+the splits. Accuracy: test accuracy over all tasks after the last one. Capacity: of the whole model after the last task,
+one network with the heads of all tasks being 100 %; paper: non-zeros, as the paper's authors count them: of APD with
+the last task's head alone, of the others with all heads; bytes: what must be kept to predict every task and to learn
+the next one, without the tasks' data: apd2 measures their validation data at every consolidation, and trains on what
+its first one's tasks had. BWT: accuracy after the last task less that when learned. Forgetting: from a task's best.
+OPD: a task's largest less its smallest final accuracy over the orders; AOPD is its mean over tasks, MOPD its largest.
+Every order begins from other initial values, so separate networks (stl) have an OPD too, by chance alone. ewc: with the
+empirical Fisher information of 200 training samples per task. Where consolidation.refit is true, apd2 sees the data of
+its first consolidation's tasks again, twice: all together for refit_epochs (null: as many as for one task), then each
+task as when it arrived; no other method does. Time: seconds of processor time on one thread (on a GPU, of time) for one
+pass over the stream, a refit included."""
 
 
 def markdown(protocol: Protocol, results: Sequence[CellResult], command: str) -> str:
@@ -84,8 +88,9 @@ def _facts(protocol: Protocol, results: Sequence[CellResult]) -> Iterator[tuple[
             yield name, ", ".join(f"{key} {setting}" for key, setting in value.items())
         elif name not in ("benchmark", "tasks"):
             yield name, str(value)
-    for name, value in results[0].made_with.items():
-        yield name, value
+    for name in dict.fromkeys(name for result in results for name in result.made_with):
+        values = dict.fromkeys(result.made_with.get(name, "not recorded") for result in results)
+        yield name, ", ".join(values)
 
 
 def rows(protocol: Protocol, results: Sequence[CellResult]) -> list[Mapping[str, Any]]:
@@ -94,6 +99,7 @@ def rows(protocol: Protocol, results: Sequence[CellResult]) -> list[Mapping[str,
     `accuracies` are the task's column of the accuracy matrix, from its own arrival on.
     """
     settings = compact(to_json(protocol)).decode()
+    recorded = sorted({name for result in results for name in result.made_with})
     return [
         {
             "benchmark": protocol.benchmark,
@@ -108,6 +114,7 @@ def rows(protocol: Protocol, results: Sequence[CellResult]) -> list[Mapping[str,
             "byte_capacity": result.byte_capacity,
             "seconds": task.seconds,
             "settings": settings,
+            **dict.fromkeys(recorded),
             **result.made_with,
         }
         for result in results

@@ -91,6 +91,12 @@ class Network:
         """Names of the parameters that an optimiser may move; the other tensors are buffers and constants."""
         return self._skeleton(classes).trainable
 
+    def own(self, classes: int) -> frozenset[str]:
+        """What every task has of its own where all else is one body: its head, and statistics such as BatchNorm's."""
+        skeleton = self._skeleton(classes)
+        parameters = {name for name, _ in skeleton.module.named_parameters()}
+        return frozenset(self._head(classes)) | (skeleton.tensors.keys() - parameters)
+
     def initial(self, classes: int, seed: int) -> dict[str, Tensor]:
         """First values of all parameters and persistent buffers, on the CPU; the same for the same arguments.
 

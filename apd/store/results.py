@@ -34,11 +34,14 @@ class Results:
         self._objects = connect(url, storage_options)
         self.url = self._objects.url
 
-    def claim(self, settings: Mapping[str, JSON], data: Mapping[str, JSON]) -> None:
+    def claim(
+        self, settings: Mapping[str, JSON], data: Mapping[str, JSON], defaults: Mapping[str, JSON] | None = None
+    ) -> None:
         """Make this the place of a benchmark with these settings and data; ConfigError if it has results of others.
 
         data: the number of classes of each of the `tasks`, by name, and the `notes` of their source. A place that was
-        claimed before data was recorded takes the first that comes. Raises UnsafeStore when the server does not honour
+        claimed before data was recorded takes the first that comes. defaults: what settings had, in effect, that there
+        were not yet when the place was claimed. Raises UnsafeStore when the server does not honour
         put-if-absent.
         """
         if not self._objects.exists(SETTINGS):
@@ -46,20 +49,26 @@ class Results:
         try:
             self._objects.create(SETTINGS, encode_document("benchmark", dict(settings)))
         except AlreadyExists:
-            self._refuse_others(settings)
+            self._refuse_others(settings, defaults or {})
         try:
             self._objects.create(DATA, encode_document("data", dict(data)))
         except AlreadyExists:
             self._refuse_other_data(data)
 
-    def _refuse_others(self, settings: Mapping[str, JSON]) -> None:
-        there = decode_document("benchmark", self._objects.read(SETTINGS), self._objects.where(SETTINGS))
-        old, new = _flat(there), _flat(settings)
-        name = next(name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
-        raise ConfigError(
-            f"{self.url} has results with {name} = {old.get(name)!r}, now it is {new.get(name)!r}; "
-            "results of different settings do not mix: choose another place"
+    def _refuse_others(self, settings: Mapping[str, JSON], defaults: Mapping[str, JSON]) -> None:
+        """Another way to write the same settings is none of others: 0 for 0.0, or nothing for a default."""
+        for name, (old, new) in differences({**_flat(defaults), **_flat(self.settings())}, _flat(settings)).items():
+            raise ConfigError(
+                f"{self.url} has results with {name} = {old!r}, now it is {new!r}; "
+                "results of different settings do not mix: choose another place"
+            )
+
+    def settings(self) -> dict[str, JSON]:
+        """What all cells share, as the place was claimed. Raises NotFound."""
+        found: dict[str, JSON] = decode_document(
+            "benchmark", self._objects.read(SETTINGS), self._objects.where(SETTINGS)
         )
+        return found
 
     def _refuse_other_data(self, data: Mapping[str, JSON]) -> None:
         there = _facts(decode_document("data", self._objects.read(DATA), self._objects.where(DATA)))
@@ -97,6 +106,13 @@ class Results:
         """Write a file made of the cells; returns its URL."""
         self._objects.put(name, data)
         return self._objects.where(name)
+
+
+def differences(old: Mapping[str, JSON], new: Mapping[str, JSON]) -> dict[str, tuple[JSON, JSON]]:
+    """{"learning.epochs": (5, 10)}: settings, groups of settings flattened, that are not equal, by name."""
+    before, after = _flat(old), _flat(new)
+    names = sorted(before.keys() | after.keys())
+    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
 
 
 def encode_rows(rows: Sequence[Mapping[str, JSON]]) -> bytes:

@@ -1,10 +1,12 @@
 """What a stream's report takes from a benchmark: its own tasks, learned in other orders."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from apd.benchmark import CellResult, other_orders
+from apd.benchmark import CellResult, Protocol, other_orders, other_settings
+from apd.config import LearningConfig, StreamConfig, to_json
 from apd.errors import DataError
 from apd.report.content import OrderRow
 from apd.store.results import Results
@@ -24,6 +26,16 @@ def test_final_accuracies_in_the_other_orders_are_means_over_the_seeds(tmp_path:
     assert other == OrderRow("order A", pytest.approx((0.8, 0.7, 0.6)))
     (other,) = other_orders(place, "finetuning", ["a", "b", "c"])
     assert other == OrderRow("order B", pytest.approx((0.7, 0.8, 0.9)))
+
+
+def test_settings_that_are_not_the_streams_are_named(tmp_path: Path):
+    stream = StreamConfig((1, 8, 8), learning=LearningConfig(epochs=7, seed=3))
+    protocol = Protocol("digits", network=stream.network, learning=LearningConfig(epochs=7, seed=0, variant="apd1"))
+    place = Results(str(tmp_path))
+    place.claim(to_json(protocol), {"tasks": {}, "notes": []})
+    assert other_settings(place, stream) == []
+    other = replace(stream, learning=LearningConfig(epochs=9))
+    assert other_settings(place, other) == ["learning.epochs 7, in the stream 9"]
 
 
 def test_results_of_something_else_are_refused_by_name(tmp_path: Path):

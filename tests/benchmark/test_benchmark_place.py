@@ -37,6 +37,19 @@ def test_results_of_other_settings_do_not_mix(place):
         place.claim(changed, DATA)
 
 
+def test_settings_written_otherwise_or_that_came_later_with_a_default_are_the_same(tmp_path):
+    settings = to_json(known.tiny())
+    older = settings | {"network": {"name": "mlp", "arguments": {"hidden": [8], "dropout": 0}}}
+    older["learning"] = {name: value for name, value in settings["learning"].items() if name != "cuda_graphs"}
+    newer = settings | {"network": {"name": "mlp", "arguments": {"hidden": [8], "dropout": 0.0}}}
+    place = Results(str(tmp_path))
+    place.claim(older, DATA)
+    place.claim(newer, DATA, defaults=to_json(known.tiny()))
+    graphs = newer | {"learning": newer["learning"] | {"cuda_graphs": True}}
+    with pytest.raises(ConfigError, match=r"learning\.cuda_graphs = False, now it is True"):
+        place.claim(graphs, DATA, defaults=to_json(known.tiny()))
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
