@@ -40,9 +40,14 @@ def _series(summary: MethodSummary, results: Sequence[CellResult]) -> Series:
 
 
 def _finals(cells: Sequence[CellResult]) -> dict[str, tuple[float, ...]]:
-    """Final accuracies per task: one per order, the mean over seeds."""
-    found: dict[str, dict[str, list[float]]] = {}
+    """Final accuracies per task, one per order.
+
+    The orders of a seed are ranked before the mean over seeds is taken: the mean of one order over seeds would hide a
+    spread that every seed has, but not in the same order.
+    """
+    found: dict[str, dict[int, list[float]]] = {}
     for cell in cells:
         for task in cell.tasks:
-            found.setdefault(task.task, {}).setdefault(cell.cell.order, []).append(task.accuracies[-1])
-    return {task: tuple(map(fmean, orders.values())) for task, orders in found.items()}
+            found.setdefault(task.task, {}).setdefault(cell.cell.seed, []).append(task.accuracies[-1])
+    ranked = {task: zip(*map(sorted, seeds.values()), strict=True) for task, seeds in found.items()}
+    return {task: tuple(map(fmean, ranks)) for task, ranks in ranked.items()}

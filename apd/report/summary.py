@@ -84,7 +84,8 @@ class Summary:
 
 def summarise(report: Report) -> Summary:
     """The headline figures of a report."""
-    tasks, last = report.tasks, report.capacity[-1] if report.capacity else None
+    tasks = report.tasks
+    last = report.capacity[-1] if tasks and report.capacity else None  # a version without tasks has no point of its own
     fine_tuning = forgetting(report.fine_tuning)
     return Summary(
         tasks=len(tasks),

@@ -1,5 +1,7 @@
 """A stream that looks like a real one, of any length, from one seed: what every report test draws."""
 
+import dataclasses
+
 import numpy as np
 
 from apd.report.content import (
@@ -74,6 +76,12 @@ def report(tasks: int, names: tuple[str, ...] | None = None, orders: int = 0) ->
         ),
         settings=(("variant", "apd2"), ("capacity_per_task", "0.01"), ("epochs", "20"), ("tolerance", "0.01")),
     )
+
+
+def forgotten(before: Report) -> Report:
+    """The same stream after every task was forgotten: what versions before came to is still known."""
+    gone = dict.fromkeys(("tasks", "accuracy", "layers", "fine_tuning", "similarity", "orders"), ())
+    return dataclasses.replace(before, version=before.version + len(before.tasks), **gone)
 
 
 def _accuracy(learned: np.ndarray, random: np.random.Generator) -> tuple[AccuracyRow, ...]:

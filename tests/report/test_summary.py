@@ -52,6 +52,12 @@ def test_the_last_version_gives_the_size(report):
     assert summary.learning_seconds == pytest.approx(sum(task.seconds for task in report.tasks))
 
 
+def test_a_stream_whose_tasks_were_all_forgotten_has_no_size(report):
+    """Its capacity then still ends with the last version that had tasks."""
+    forgotten = summarise(sample.forgotten(report))
+    assert [forgotten.tasks, forgotten.paper_capacity, forgotten.bytes, forgotten.byte_share] == [0, None, None, None]
+
+
 def test_order_spread_is_max_less_min_over_all_orders():
     report = sample.report(2)
     now = [task.accuracy_now for task in report.tasks]

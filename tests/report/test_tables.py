@@ -92,6 +92,11 @@ def test_a_stream_without_tasks_has_no_table():
     assert "tasks  0 (lenet, 2,986,500 shared parameters)" in tables.text(empty)
 
 
+def test_a_stream_whose_tasks_were_all_forgotten_has_no_size(report):
+    gone = sample.forgotten(report)
+    assert "capacity" not in tables.text(gone) + tables.markdown(gone)
+
+
 def test_markdown_leaves_out_what_nobody_measured(report):
     tasks = tuple(dataclasses.replace(task, separate=None, fine_tuning=None) for task in report.tasks)
     alone = tables.markdown(dataclasses.replace(report, tasks=tasks, fine_tuning=()))
