@@ -106,8 +106,9 @@ class LearningConfig:
     unless torch.backends.cudnn.allow_tf32 is off."""
 
     cuda_graphs: bool = False
-    """On a GPU: record a training step once an epoch and replay it. The same is learned; it pays for networks so small
-    that starting a step's kernels takes longer than running them."""
+    """On a GPU: record a training step once an epoch and replay it. The same is learned, unless the network draws lots
+    in Python; it pays where starting a step's kernels takes longer than running them, and epochs have many steps: the
+    first four are not replayed."""
 
     seed: int = 0
     """Seed of initial values, of the data order and of K-means; 0 <= seed < 2^32."""

@@ -15,6 +15,18 @@ EVALUATED = 1000
 EVALUATED_NUMBERS = 2**24
 """What is evaluated at once: at most so many samples, and so many numbers in their inputs (64 MiB)."""
 
+OF_THE_GPU = (
+    "CUDA-capable device(s) is/are busy or unavailable",
+    "all CUDA-capable devices are busy or unavailable",
+    "initialization error",
+    "no kernel image is available",
+    "out of memory",
+    "system not yet initialized",
+    "uncorrectable ECC error encountered",
+)
+"""How CUDA names trouble that another GPU, or this one another time, would not have. An illegal access is not among
+them: it is mostly the network's own, which would fail for ever without counting against its task."""
+
 
 def evaluated_at_once(input_shape: Shape) -> int:
     """Samples of that shape whose activations are held together where nothing is trained."""
@@ -80,5 +92,5 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_of_the_gpu(error: BaseException) -> bool:
-    """Whether the GPU or its driver failed, and not what it was told to do: an index out of range is an assert."""
-    return isinstance(error, RuntimeError) and "CUDA error:" in str(error) and "device-side assert" not in str(error)
+    """Whether the GPU or its driver failed, and not what it was told to do, as by an index out of range."""
+    return isinstance(error, RuntimeError) and any(f"CUDA error: {text}" in str(error) for text in OF_THE_GPU)

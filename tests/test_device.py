@@ -223,10 +223,12 @@ def test_samples_of_several_tasks_are_joined_in_their_order() -> None:
     ("error", "memory", "gpu_itself"),
     [
         (RuntimeError("CUDA error: out of memory"), True, True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True, True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True, False),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), True, False),
         (RuntimeError("CUDA error: no kernel image is available for execution on the device"), False, True),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), False, True),
         (RuntimeError("CUDA error: device-side assert triggered"), False, False),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False, False),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False, False),
     ],
 )
