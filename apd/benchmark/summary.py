@@ -1,7 +1,7 @@
 """From cells to figures: per method, the mean over orders for each seed, then mean and deviation over the seeds."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -9,6 +9,12 @@ import numpy as np
 
 from apd import metrics
 from apd.benchmark.cell import CellResult
+
+SEPARATE = "stl"
+"""The method that a forward transfer is measured against."""
+
+Orders = Sequence[CellResult]
+"""The cells of one method and seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class MethodSummary:
     """Bytes over one network's."""
     backward_transfer: Figure | None
     forgetting: Figure | None
+    forward_transfer: Figure | None
+    """Against the separate networks of the same orders and seeds; None without these."""
     average_disparity: Figure | None
     """AOPD: a task's largest less its smallest final accuracy over the orders, mean over tasks."""
     maximum_disparity: Figure | None
@@ -62,7 +70,8 @@ def final_accuracies(results: Sequence[CellResult]) -> tuple[list[str], metrics.
 def summarise(results: Sequence[CellResult]) -> list[MethodSummary]:
     """One summary per method, in the order of their first cells; every method has the same orders and seeds."""
     methods = list(dict.fromkeys(result.cell.method for result in results))
-    return [_summary(method, _by_seed(results, method)) for method in methods]
+    separate = {_meeting(cell): _learned(cell) for cell in results if cell.cell.method == SEPARATE}
+    return [_summary(method, _by_seed(results, method), separate) for method in methods]
 
 
 def _by_seed(results: Sequence[CellResult], method: str) -> list[list[CellResult]]:
@@ -73,7 +82,24 @@ def _by_seed(results: Sequence[CellResult], method: str) -> list[list[CellResult
     return list(seeds.values())
 
 
-def _summary(method: str, seeds: Sequence[Sequence[CellResult]]) -> MethodSummary:
+def _meeting(cell: CellResult) -> tuple[str, int]:
+    """Order and seed: cells that agree in them met the same tasks with the same initial values."""
+    return cell.cell.order, cell.cell.seed
+
+
+def _learned(cell: CellResult) -> list[float]:
+    """Test accuracy of each task when it was learned, in their order."""
+    return [task.accuracies[0] for task in cell.tasks]
+
+
+def _summary(
+    method: str, seeds: Sequence[Orders], separate: Mapping[tuple[str, int], Sequence[float]]
+) -> MethodSummary:
+    beside = method != SEPARATE and all(_meeting(cell) in separate for orders in seeds for cell in orders)
+
+    def transfer(cell: CellResult) -> float:
+        return metrics.forward_transfer(accuracy_matrix(cell), separate[_meeting(cell)])
+
     sequential = not seeds[0][0].joint
     ordered = len(seeds[0]) > 1
     return MethodSummary(
@@ -84,14 +110,11 @@ def _summary(method: str, seeds: Sequence[Sequence[CellResult]]) -> MethodSummar
         byte_capacity=_figure(seeds, _mean_of(lambda cell: cell.byte_capacity)),
         backward_transfer=_figure(seeds, _mean_of(_of_matrix(metrics.backward_transfer))) if sequential else None,
         forgetting=_figure(seeds, _mean_of(_of_matrix(metrics.forgetting))) if sequential else None,
+        forward_transfer=_figure(seeds, _mean_of(transfer)) if sequential and beside else None,
         average_disparity=_figure(seeds, _of_orders(metrics.average_order_disparity)) if ordered else None,
         maximum_disparity=_figure(seeds, _of_orders(metrics.maximum_order_disparity)) if ordered else None,
         seconds=_figure(seeds, _mean_of(lambda cell: math.fsum(task.seconds for task in cell.tasks))),
     )
-
-
-Orders = Sequence[CellResult]
-"""The cells of one method and seed."""
 
 
 def _figure(seeds: Sequence[Orders], measure: Callable[[Orders], float]) -> Figure:

@@ -17,6 +17,7 @@ COLUMNS = (
     "capacity, bytes %",
     "BWT points",
     "forgetting points",
+    "FWT points",
     "AOPD points",
     "MOPD points",
     "time s",
@@ -29,12 +30,13 @@ one network with the heads of all tasks being 100 %; paper: non-zeros, as the pa
 the last task's head alone, of the others with all heads; bytes: what must be kept to predict every task and to learn
 the next one, without the tasks' data: apd2 measures their validation data at every consolidation, and trains on what
 its first one's tasks had. BWT: accuracy after the last task less that when learned. Forgetting: from a task's best.
-OPD: a task's largest less its smallest final accuracy over the orders; AOPD is its mean over tasks, MOPD its largest.
-Every order begins from other initial values, so separate networks (stl) have an OPD too, by chance alone. ewc: with the
-empirical Fisher information of 200 training samples per task. Where consolidation.refit is true, apd2 sees the data of
-its first consolidation's tasks again, twice: all together for refit_epochs (null: as many as for one task), then each
-task as when it arrived; no other method does. Time: seconds of processor time on one thread (on a GPU, of time) for one
-pass over the stream, a refit included."""
+FWT: accuracy when learned less that of a separate network (stl) in the same order and seed, mean over all tasks but the
+first. OPD: a task's largest less its smallest final accuracy over the orders; AOPD is its mean over tasks, MOPD its
+largest. Every order begins from other initial values, so separate networks (stl) have an OPD too, by chance alone. ewc:
+with the empirical Fisher information of 200 training samples per task. Where consolidation.refit is true, apd2 sees the
+data of its first consolidation's tasks again, twice: all together for refit_epochs (null: as many as for one task),
+then each task as when it arrived; no other method does. Time: seconds of processor time on one thread (on a GPU, of
+time) for one pass over the stream, a refit included."""
 
 
 def markdown(protocol: Protocol, results: Sequence[CellResult], command: str) -> str:
@@ -63,6 +65,7 @@ def _cells(summary: MethodSummary) -> tuple[str, ...]:
         figure(summary.byte_capacity, 100, 1),
         figure(summary.backward_transfer, 100, 2),
         figure(summary.forgetting, 100, 2),
+        figure(summary.forward_transfer, 100, 2),
         figure(summary.average_disparity, 100, 2),
         figure(summary.maximum_disparity, 100, 2),
         figure(summary.seconds, 1, 0),

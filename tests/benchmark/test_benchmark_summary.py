@@ -3,6 +3,7 @@ import pytest
 
 from apd.benchmark.summary import Figure, accuracy_matrix, final_accuracies, summarise
 from apd.benchmark.tables import COLUMNS, figure, markdown, rows
+from apd.report.formats import MISSING
 from tests.benchmark import known
 
 
@@ -37,6 +38,17 @@ def close(found: Figure | None, first: float, second: float) -> None:
     assert found.deviation == pytest.approx(abs(first - second) / 2**0.5, abs=1e-12)
 
 
+def test_forward_transfer_is_measured_against_the_separate_networks_of_the_same_order():
+    separate = [
+        known.result("stl", "A", 0, {"a": [0.5] * 3, "b": [0.7] * 2, "c": [0.9]}),
+        known.result("stl", "B", 0, {"c": [0.9] * 3, "b": [0.7] * 2, "a": [0.5]}),
+    ]
+    tuned, alone = summarise([*known.forgetful()[:2], *separate])
+    assert tuned.forward_transfer.mean == pytest.approx(((0.1 - 0.2) / 2 + (0.1 + 0.2) / 2) / 2)
+    assert alone.forward_transfer is None
+    assert summarise([*known.forgetful()[:2], separate[0]])[0].forward_transfer is None
+
+
 def test_joint_training_forgets_nothing_and_one_order_says_nothing_about_orders():
     (summary,) = summarise(known.joint())
     assert summary.accuracy == Figure(0.75, None)
@@ -69,7 +81,7 @@ def test_the_markdown_table():
     assert heading.count("|") == rule.count("|") == row.count("|") == len(COLUMNS) + 1
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:4] == ["finetuning", "75.00 ± 7.07", "120.0 ± 0.0", "150.0 ± 0.0"]
-    assert cells[4:] == ["-10.00 ± 7.07", "10.00 ± 7.07", "10.00 ± 14.14", "10.00 ± 14.14", "6 ± 0"]
+    assert cells[4:] == ["-10.00 ± 7.07", "10.00 ± 7.07", MISSING, "10.00 ± 14.14", "10.00 ± 14.14", "6 ± 0"]
     for line in ("- orders: A B", "- seeds: 0 1", "- tasks: 3", "- data: a copy", "    apd benchmark digits"):
         assert line in text.splitlines()
 
