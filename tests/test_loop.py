@@ -214,4 +214,4 @@ def test_an_infinity_that_was_there_from_the_start_is_left_as_it_was() -> None:
     assert training.result().task.private["mask"].tolist() == [0.0, -torch.inf]
     joint = JointTraining(network, [JointTask("t", toys.CLASSES, toys.data(1))], CONFIG)
     list(joint.epochs())
-    assert joint.body["mask"].tolist() == [0.0, -torch.inf]
+    assert joint.snapshot().tensors["mean/head/t/mask"].tolist() == [0.0, -torch.inf]
