@@ -178,7 +178,7 @@ def run(*arguments: str, environment: dict[str, str], check: bool = True) -> sub
     return ended
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = 60, explain: Callable[[], str] = str) -> Any:
+def wait_until(holds: Callable[[], Any], seconds: float = 120, explain: Callable[[], str] = str) -> Any:
     """Return what `holds` returns as soon as that is something; fail after the time."""
     end = time.monotonic() + seconds
     while not (found := holds()):

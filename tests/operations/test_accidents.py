@@ -96,7 +96,7 @@ def test_the_machine_dies_and_the_first_run_after_it_ends_what_was_running(
     assert installed.state(training) == "Crashed"
     assert "no sign of life" in installed.run_of(training)["state"]["message"]
     assert "Running" not in steps_of(installed, training).values()
-    again = wait_until(lambda: [one for one in installed.of_stream(held) if one["id"] != training], 60)[0]["id"]
+    again = wait_until(lambda: [one for one in installed.of_stream(held) if one["id"] != training], 120)[0]["id"]
     assert installed.finished(again) == "Completed"
     assert "epoch 1/" not in installed.logs(again)
     assert_learned_once(held, tasks[0].name)
@@ -119,7 +119,7 @@ def test_a_run_outlives_its_worker(installed, held, gate, training, tasks):
 def test_started_twice_and_the_server_killed_and_cut_off_during_training(installed, held, gate, training, tasks):
     payload = json.dumps({"stream": held.url})
     installed.prefect("event", "emit", "apd.task.arrived", "--resource-id", "apd.stream.held", "--payload", payload)
-    second = wait_until(lambda: [one for one in installed.of_stream(held) if one["id"] != training], 60)[0]["id"]
+    second = wait_until(lambda: [one for one in installed.of_stream(held) if one["id"] != training], 120)[0]["id"]
     assert installed.finished(second) == "Skipped"
     assert "is at work" in installed.run_of(second)["state"]["message"]
 
@@ -130,7 +130,7 @@ def test_started_twice_and_the_server_killed_and_cut_off_during_training(install
         one.send(signal.SIGSTOP)
     gate.touch()
     try:
-        wait_until(lambda: held.load_candidate(tasks[0].name) or held.head().entries, 60)
+        wait_until(lambda: held.load_candidate(tasks[0].name) or held.head().entries, 120)
         time.sleep(OUTAGE)
     finally:
         for one in answering:
@@ -193,7 +193,7 @@ def test_a_lease_runs_out_and_the_run_that_is_given_the_place_goes_on(installed,
     second = installed.start(limited, stream=held.url, task=task)
     see_lease_lost(installed, first)
     assert installed.finished(first) == "Crashed"
-    wait_until(lambda: len(installed.actors()) == 1, 60, lambda: installed.logs(second))
+    wait_until(lambda: len(installed.actors()) == 1, 120, lambda: installed.logs(second))
     gate.touch()
     assert installed.finished(second) == "Completed"
     assert_learned_once(held, task)

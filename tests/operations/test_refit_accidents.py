@@ -47,7 +47,7 @@ def consolidation(installed, stream: Stream) -> str | None:
 
 def wait_for_training(installed, stream: Stream, run: str, before: int = 0) -> None:
     """Return when the run has trained beyond that epoch, and waits."""
-    wait_until(lambda: epochs_saved(stream, REFIT) > before, 60, lambda: installed.logs(run))
+    wait_until(lambda: epochs_saved(stream, REFIT) > before, 120, lambda: installed.logs(run))
     assert installed.actors("Refitter")
 
 
@@ -63,7 +63,7 @@ def undisturbed(stream: Stream) -> list[str]:
 def test_cancelled_and_killed_it_goes_on_to_the_bits_of_one_that_nobody_disturbed(installed, due, gate, tasks):
     second = tasks[1].name
     learned = installed.start("learn/manual", stream=due.url, task=second)
-    wait_until(lambda: due.head().has(second), 60, lambda: installed.logs(learned))
+    wait_until(lambda: due.head().has(second), 120, lambda: installed.logs(learned))
     gate.unlink()
     cancelled = wait_until(lambda: consolidation(installed, due))
     wait_for_training(installed, due, cancelled)
