@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from apd.benchmark.cell import CellResult
+from apd.benchmark.protocol import Protocol
 from apd.config import StreamConfig, to_json
 from apd.errors import DataError
 from apd.report.content import OrderRow
@@ -38,13 +39,13 @@ def other_settings(place: Results, config: StreamConfig) -> list[str]:
 
     Not the seed, and not the budget that a method's name may give.
     """
-    groups = ("network", "learning", "consolidation")
-    there, here = ({group: values[group] for group in groups} for values in (place.settings(), to_json(config)))
-    differing = differences(there, here)
+    there = place.settings(defaults=to_json(Protocol("digits")))
+    own = ("learning.seed", "learning.variant")
+    differing = differences(there, to_json(config))
     return [
         f"{name} {old}, in the stream {new}"
         for name, (old, new) in differing.items()
-        if name not in ("learning.seed", "learning.variant")
+        if name.startswith(("network.", "learning.", "consolidation.")) and name not in own
     ]
 
 

@@ -25,10 +25,10 @@ COLUMNS = (
 
 EXPLANATION = """\
 Mean over orders, then mean ± standard deviation over seeds, which decide initial values and the order of samples, not
-the splits. Accuracy: test accuracy over all tasks after the last one. Capacity: of the whole model after the last task,
-one network with the heads of all tasks being 100 %; paper: non-zeros, as the paper's authors count them: of APD with
-the last task's head alone, of the others with all heads; bytes: what must be kept to predict every task and to learn
-the next one, without the tasks' data: apd2 measures their validation data at every consolidation, and trains on what
+the splits. Accuracy: test accuracy over all tasks after the last one. Capacity: of the whole model after the last task;
+paper: non-zeros, as the paper's authors count them, of APD with the last task's head alone and of the others with all
+heads, over one network with all heads; bytes: what must be kept to predict every task and to learn the next one, over
+one network, and without the tasks' data: apd2 measures their validation data at every consolidation, and trains on what
 its first one's tasks had. BWT: accuracy after the last task less that when learned. Forgetting: from a task's best.
 FWT: accuracy when learned less that of a separate network (stl) in the same order and seed, mean over all tasks but the
 first. OPD: a task's largest less its smallest final accuracy over the orders; AOPD is its mean over tasks, MOPD its

@@ -57,18 +57,16 @@ class Results:
 
     def _refuse_others(self, settings: Mapping[str, JSON], defaults: Mapping[str, JSON]) -> None:
         """Another way to write the same settings is none of others: 0 for 0.0, or nothing for a default."""
-        for name, (old, new) in differences({**_flat(defaults), **_flat(self.settings())}, _flat(settings)).items():
+        for name, (old, new) in differences(self.settings(defaults), settings).items():
             raise ConfigError(
                 f"{self.url} has results with {name} = {old!r}, now it is {new!r}; "
                 "results of different settings do not mix: choose another place"
             )
 
-    def settings(self) -> dict[str, JSON]:
-        """What all cells share, as the place was claimed. Raises NotFound."""
-        found: dict[str, JSON] = decode_document(
-            "benchmark", self._objects.read(SETTINGS), self._objects.where(SETTINGS)
-        )
-        return found
+    def settings(self, defaults: Mapping[str, JSON]) -> dict[str, JSON]:
+        """What all cells share, as {"learning.epochs": 5}. defaults: as `claim` takes them. Raises NotFound."""
+        there = decode_document("benchmark", self._objects.read(SETTINGS), self._objects.where(SETTINGS))
+        return _flat(defaults) | _flat(there)
 
     def _refuse_other_data(self, data: Mapping[str, JSON]) -> None:
         there = _facts(decode_document("data", self._objects.read(DATA), self._objects.where(DATA)))

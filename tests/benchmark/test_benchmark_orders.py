@@ -36,6 +36,10 @@ def test_settings_that_are_not_the_streams_are_named(tmp_path: Path):
     assert other_settings(place, stream) == []
     other = replace(stream, learning=LearningConfig(epochs=9))
     assert other_settings(place, other) == ["learning.epochs 7, in the stream 9"]
+    older, learning = Results(str(tmp_path / "older")), to_json(protocol)["learning"]
+    del learning["cuda_graphs"]  # as if the place had been made before there was such a setting
+    older.claim(to_json(protocol) | {"learning": learning}, {"tasks": {}, "notes": []})
+    assert other_settings(older, stream) == []
 
 
 def test_results_of_something_else_are_refused_by_name(tmp_path: Path):
