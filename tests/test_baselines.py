@@ -108,18 +108,20 @@ def test_elastic_weights_resume_between_tasks_with_the_same_bits():
         assert torch.equal(tensor, resumed.snapshot().tensors[name]), name
 
 
-def test_fisher_is_the_mean_squared_gradient():
+def test_fisher_is_the_mean_squared_gradient_over_the_labels_that_the_network_predicts():
     network, split = toys.network(), toys.data(1, samples=4).train
     tensors = network.initial(toys.CLASSES, 0)
-    found = fisher(network, tensors, {"0.weight"}, split, samples=10)
+    often = split.take(torch.arange(len(split)).repeat(1000))
+    found = fisher(network, tensors, {"0.weight"}, often, samples=len(often))
     assert set(found) == {"0.weight"}
     leaf = tensors["0.weight"].requires_grad_()
     expected = torch.zeros_like(leaf)
-    for inputs, label in zip(split.inputs, split.labels, strict=True):
-        logits = network.forward(tensors, inputs[None], training=False)
-        (gradient,) = torch.autograd.grad(functional.cross_entropy(logits, label[None]), leaf)
-        expected += gradient**2 / len(split)
-    torch.testing.assert_close(found["0.weight"], expected)
+    for inputs in split.inputs:
+        for label in range(toys.CLASSES):
+            logits = network.forward(tensors, inputs[None], training=False)
+            (gradient,) = torch.autograd.grad(functional.cross_entropy(logits, torch.tensor([label])), leaf)
+            expected += logits.softmax(1)[0, label].detach() * gradient**2 / len(split)
+    assert (found["0.weight"] - expected).abs().sum() < 0.05 * expected.sum()
 
 
 def test_separate_networks_compute_in_the_precision_they_are_told():
