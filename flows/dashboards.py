@@ -1,14 +1,15 @@
 """What an operator sees of a stream in Prefect's UI: artifacts whose keys stay the same, so that each has a history.
 
-stream-<name>          a page to open first: what waits, what needs a decision, headline figures, all tasks
-accuracy-<name>        every task: now, when learned, change; new after every learn and consolidate
-capacity-<name>        size and drift, version by version; new after every learn and consolidate
-clusters-<name>        per layer, which tasks share what
-report-<name>          link to the HTML report
-refused-<name>         what a gate kept out last, and why
-progress-<name>-<task> a bar while a task trains
+stream-<stream>          a page to open first: what waits, what needs a decision, headline figures, all tasks
+accuracy-<stream>        every task: now, when learned, change; new after every learn and consolidate
+capacity-<stream>        size and drift, version by version; new after every learn and consolidate
+clusters-<stream>        per layer, which tasks share what
+report-<stream>          link to the HTML report
+refused-<stream>         what a gate kept out last, and why
+progress-<stream>-<task> a bar while a task trains
 
-The name is the stream's, of which a bucket's has all parts; see `apd.store.stream_name`, and `flows.names` for keys.
+<stream> is its name, of which a bucket's has all parts, and what keeps it apart from others of that name; see
+`flows.names`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,16 +26,15 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.client.schemas.sorting import ArtifactSort
 
 from apd import overview
 from apd.overview.facts import learned_since_consolidation
 from apd.report import formats
 from apd.report.content import CapacityPoint, ConsolidationRow, Report
 from apd.report.tables import escape, markdown
-from apd.store import Candidate, RefusedConsolidation, Stream, Version, normal_url, stream_name
+from apd.store import Candidate, RefusedConsolidation, Stream, Version
 from apd.wording import counted
-from flows.names import artifact_key, distinct
+from flows.names import artifact_key, distinct, stream_key
 
 Row = dict[str, Any]
 
@@ -42,9 +42,9 @@ NEWEST = 100
 """Rows of the table of versions, which the server keeps of every arrival."""
 
 
-def progress_bar(stream: str, task: str) -> Callable[[float], None]:
+def progress_bar(stream: Stream, task: str) -> Callable[[float], None]:
     """A bar in the UI; the function returned moves it, 0 to 100. A server that is away does not stop the training."""
-    key = artifact_key("progress", stream, distinct(task))
+    key = artifact_key("progress", stream_key(stream.url), distinct(task))
     try:
         bar = cast(UUID, create_progress_artifact(0.0, key=key, description=f"training {escape(task)}"))
     except httpx.HTTPError as error:
@@ -61,38 +61,37 @@ def progress_bar(stream: str, task: str) -> Callable[[float], None]:
 
 
 def has_page(url: str) -> bool:
-    """Whether the server has shown the stream's page, which names its URL; that of another with its name is none."""
-    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[artifact_key("stream", stream_name(url))]))
+    """Whether the server has shown the stream's page."""
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[artifact_key("stream", stream_key(url))]))
     with get_client(sync_client=True) as client:
-        pages = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC)
-    return any(f"`{normal_url(url)}/" in str(page.data) for page in pages)
+        return bool(client.read_artifacts(artifact_filter=wanted, limit=1))
 
 
 def show_accuracy(stream: Stream, version: Version) -> None:
     """The accuracy table of a version."""
     table = [accuracy_row(row) for row in overview.accuracies(stream, version)]
     what = f"Test accuracy in per cent, version {version.number}; change in percentage points."
-    create_table_artifact(table, key=artifact_key("accuracy", stream.name), description=what)
+    create_table_artifact(table, key=artifact_key("accuracy", stream_key(stream.url)), description=what)
 
 
 def show_capacity(stream: Stream, growth: overview.Growth) -> None:
     """The table of capacity and drift."""
     rows = capacity_rows(growth)
     shown, what = rows[:NEWEST], capacity_note(len(rows))
-    create_table_artifact(shown, key=artifact_key("capacity", stream.name), description=what)
+    create_table_artifact(shown, key=artifact_key("capacity", stream_key(stream.url)), description=what)
 
 
 def show_report(stream: Stream, version: Version, report: Report, place: str) -> None:
     """Everything about a version, with links to its report."""
-    name = stream.name
+    key = stream_key(stream.url)
     page, what = stream_page(stream, report, place), headline(stream, report)
-    create_markdown_artifact(page, key=artifact_key("stream", name), description=what)
+    create_markdown_artifact(page, key=artifact_key("stream", key), description=what)
     show_accuracy(stream, version)
     show_capacity(stream, overview.Growth(report.capacity, report.consolidations))
-    create_table_artifact(cluster_rows(report), key=artifact_key("clusters", name), description=sharing(report))
+    create_table_artifact(cluster_rows(report), key=artifact_key("clusters", key), description=sharing(report))
     link = place if "://" in place else f"file://{place}"
     text = f"report of version {report.version}"
-    create_link_artifact(link, text, key=artifact_key("report", name), description=f"HTML {text}.")
+    create_link_artifact(link, text, key=artifact_key("report", key), description=f"HTML {text}.")
 
 
 def accuracy_row(row: Mapping[str, Any]) -> Row:
@@ -188,7 +187,11 @@ def _to_do(stream: Stream) -> list[str]:
 def _aside(stream: Stream, row: Mapping[str, Any]) -> str:
     """A task that was refused, with a link to what can be done, or one that was rejected."""
     reasons = "; ".join(reason.removeprefix(f"{row['task']} ") for reason in row["note"].split("; "))
-    advice = f" ([how to go on](../key/{artifact_key('refused', stream.name)}))" if row["state"] == "refused" else ""
+    advice = (
+        f" ([how to go on](../key/{artifact_key('refused', stream_key(stream.url))}))"
+        if row["state"] == "refused"
+        else ""
+    )
     return f"- **{row['state']}**: {escape(row['task'])}: {escape(reasons)}{advice}"
 
 
@@ -209,7 +212,7 @@ def _next_consolidation(stream: Stream) -> str:
 def _links(stream: Stream, report: Report, place: str) -> list[str]:
     """The newest of each artifact, and where report and version are."""
     tables = (("accuracy", "accuracy"), ("capacity", "capacity and drift"), ("clusters", "clusters"))
-    shown = [f"[{name}](../key/{artifact_key(kind, stream.name)})" for kind, name in tables]
+    shown = [f"[{name}](../key/{artifact_key(kind, stream_key(stream.url))})" for kind, name in tables]
     manifest = stream.history.where(report.version)
     return [f"- history: {', '.join(shown)}", f"- report: `{place}`", f"- version {report.version}: `{manifest}`"]
 
@@ -233,7 +236,7 @@ def show_refused_task(stream: Stream, candidate: Candidate, reasons: Sequence[st
         f"Kept in `{place}`.",
     ]
     what = f"{'; '.join(reasons)}."
-    create_markdown_artifact("\n".join(lines), key=artifact_key("refused", stream.name), description=what)
+    create_markdown_artifact("\n".join(lines), key=artifact_key("refused", stream_key(stream.url)), description=what)
 
 
 def show_refused_consolidation(stream: Stream, refusals: Sequence[RefusedConsolidation]) -> str:
@@ -249,5 +252,5 @@ def show_refused_consolidation(stream: Stream, refusals: Sequence[RefusedConsoli
         lines.append(f"| {escape(task)} | {formats.hundredths(now)} | " + " | ".join(after) + " |")
     lines += ["", f"The head stays as it is; the next try comes after the next task. Kept in `{place}`."]
     what = f"Consolidation of version {base}: {'; '.join(refusals[-1].reasons)}."
-    create_markdown_artifact("\n".join(lines), key=artifact_key("refused", stream.name), description=what)
+    create_markdown_artifact("\n".join(lines), key=artifact_key("refused", stream_key(stream.url)), description=what)
     return place

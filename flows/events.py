@@ -7,7 +7,8 @@
     apd.consolidation.committed   it is part of a version                    version
     apd.consolidation.refused     it would cost a task too much              reasons, report
 
-The resource of each is `apd.stream.<name>`; the payload holds the stream's URL as `stream`, and the facts named above.
+The resource of each is `apd.stream.<stream>`, named as in the keys of artifacts; the payload holds the stream's URL as
+`stream`, and the facts named above.
 """
 
 from typing import Any
@@ -18,6 +19,7 @@ from prefect.events import Event, Resource, emit_event
 from prefect.exceptions import PrefectHTTPStatusError
 
 from apd.store import normal_url, stream_name
+from flows.names import stream_key
 
 ARRIVED = "apd.task.arrived"
 LEARNED = "apd.task.learned"
@@ -44,8 +46,7 @@ def announce_arrival(url: str, folders: list[str]) -> bool:
 
 
 def _resource(url: str) -> dict[str, str]:
-    name = stream_name(url)
-    return {"prefect.resource.id": f"apd.stream.{name}", "prefect.resource.name": name}
+    return {"prefect.resource.id": f"apd.stream.{stream_key(url)}", "prefect.resource.name": stream_name(url)}
 
 
 def _payload(url: str, facts: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import re
 
 from prefect import runtime
 
-from apd.store import stream_name
+from apd.store import normal_url, stream_name
 
 
 def artifact_key(*parts: str) -> str:
@@ -13,10 +13,18 @@ def artifact_key(*parts: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
 
 
+def stream_key(url: str) -> str:
+    """What keeps a stream apart from all others, of the same name too: its name and the beginning of its URL's digest.
+
+    `shoes-5c3b9ab9`: two folders `shoes` may be shown by one Prefect server.
+    """
+    return f"{artifact_key(stream_name(url))}-{_digest(normal_url(url))}"
+
+
 def distinct(name: str) -> str:
     """What keeps a name apart in a key from all others: `a-b` as it is, `a.b` with the beginning of its digest."""
     kept = artifact_key(name)
-    return kept if kept == name else f"{kept}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return kept if kept == name else f"{kept}-{_digest(name)}"
 
 
 def run_name() -> str:
@@ -24,3 +32,7 @@ def run_name() -> str:
     parameters = runtime.flow_run.parameters
     parts = [runtime.flow_run.flow_name, stream_name(parameters["stream"]), parameters.get("task")]
     return "-".join(part for part in parts if part)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

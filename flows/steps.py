@@ -185,13 +185,13 @@ def train(url: str, name: str, base: int, workers: int | None = None) -> Candida
     if trained is not None and (trained.base, trained.arrival) == (base, arrival):
         get_run_logger().info("%s is trained already; only its commit is missing", name)
         return trained
-    metrics.waiting(stream.name, len(stream.inbox.waiting()))
+    metrics.waiting(stream.url, len(stream.inbox.waiting()))
     work = actors.learning(stream.url, name, base, resources(stream, workers))
     with contextlib.closing(work):
-        return _watch(work, stream.name, name)
+        return _watch(work, stream, name)
 
 
-def _watch(work: Iterator[Progress | Candidate], stream: str, name: str) -> Candidate | None:
+def _watch(work: Iterator[Progress | Candidate], stream: Stream, name: str) -> Candidate | None:
     log, shown = get_run_logger(), 0.0
     bar = dashboards.progress_bar(stream, name)
     for event in work:
@@ -229,9 +229,9 @@ def commit(url: str, candidate: Candidate) -> int:
     """Make the candidate part of a new version; a lost race is re-based, the same candidate twice is one version."""
     stream, started = Stream.open(url), time.monotonic()
     version = stream.commit_candidate(candidate)
-    metrics.committed(stream.name, "learn", time.monotonic() - started)
+    metrics.committed(stream.url, "learn", time.monotonic() - started)
     stream.clear_attempt(candidate.task)
-    metrics.waiting(stream.name, len(stream.inbox.waiting()))
+    metrics.waiting(stream.url, len(stream.inbox.waiting()))
     get_run_logger().info("committed %s as version %d", candidate.task, version.number)
     accuracy = candidate.entry.test_accuracy
     events.tell(events.LEARNED, url, task=candidate.task, version=version.number, accuracy=accuracy)
@@ -301,7 +301,7 @@ def commit_consolidation(url: str, proposal: Proposal) -> int:
     """Make the proposal the head; raises AlreadyExists when another version came first."""
     stream, started = Stream.open(url), time.monotonic()
     version = stream.commit_consolidation(proposal)
-    metrics.committed(stream.name, "consolidate", time.monotonic() - started)
+    metrics.committed(stream.url, "consolidate", time.monotonic() - started)
     Failures(stream.objects).clear(CONSOLIDATION)
     get_run_logger().info("consolidation committed as version %d: %s", version.number, version.message)
     events.tell(events.COMMITTED, url, version=version.number)

@@ -7,9 +7,10 @@
     apd_waiting_tasks           gauge       accepted, in no version      stream         a flow, when a task starts, ends
     apd_commit_seconds          histogram   seconds until the new head   stream, kind   a flow; kind: learn, consolidate
 
-Rates are of the last epoch, its validation included; a step is a whole batch. Every Ray node serves what its processes
-set to Prometheus, at the metrics port that `ray.nodes()` names, with the prefix `ray_`. What a process has set is gone
-some seconds after the process. Without a connection to Ray nothing is served, and nothing fails.
+A stream is its URL. Rates are of the last epoch, its validation included; a step is a whole batch. Every Ray node
+serves what its processes set to Prometheus, at the metrics port that `ray.nodes()` names, with the prefix `ray_`. What
+a process has set is gone some seconds after the process. Without a connection to Ray nothing is served, and nothing
+fails.
 """
 
 import functools

@@ -155,7 +155,7 @@ class Trainer(Worker):
         for progress in fit.epochs():
             seconds, density = time.monotonic() - begun, progress.tau_density
             if self.team.leads:
-                metrics.trained(self.stream.name, arrival.task, samples, config.learning.batch_size, seconds, density)
+                metrics.trained(self.stream.url, arrival.task, samples, config.learning.batch_size, seconds, density)
             yield progress
             if self.team.leads and time.monotonic() - saved >= every:
                 spent = time.monotonic() - started

@@ -41,7 +41,7 @@ def test_a_run_is_seen_at_the_metrics_ports_as_the_table_says(holding: Path, tmp
     found = dict[str, Sample]()
 
     def has_seen(*names: str) -> bool:
-        found.update({one.name.removeprefix("ray_").removesuffix("_count"): one for one in served("watched")})
+        found.update({one.name.removeprefix("ray_").removesuffix("_count"): one for one in served(stream.url)})
         return found.keys() >= set(names)
 
     with learning(stream):

@@ -6,7 +6,7 @@ import pytest
 from prefect import get_client
 
 from apd.store import Stream
-from flows.names import artifact_key
+from flows.names import artifact_key, stream_key
 from tests.actors import small
 from tests.actors.conftest import learning, wait_until
 
@@ -15,7 +15,10 @@ pytestmark = pytest.mark.usefixtures("nodes", "no_actor_left")
 
 def bar(stream: Stream, task: str) -> float:
     """Where the newest progress bar of the task stands, 0 to 100."""
-    wanted = {"artifacts": {"key": {"any_": [artifact_key("progress", stream.name, task)]}}, "sort": "CREATED_DESC"}
+    wanted = {
+        "artifacts": {"key": {"any_": [artifact_key("progress", stream_key(stream.url), task)]}},
+        "sort": "CREATED_DESC",
+    }
     with get_client(sync_client=True) as client:
         found = client.request("POST", "/artifacts/filter", json=wanted).json()
     return float(found[0]["data"]) if found else 0.0

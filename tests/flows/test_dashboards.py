@@ -1,5 +1,8 @@
 """What the artifacts in Prefect's UI say, from the stream alone."""
 
+from itertools import product
+from pathlib import Path
+
 import pytest
 from prefect import flow, get_client
 
@@ -8,7 +11,8 @@ from apd.learner import Learner
 from apd.overview import build_report, growth
 from apd.report.content import Report
 from flows.dashboards import capacity_note, capacity_rows, cluster_rows, headline, progress_bar, sharing, stream_page
-from flows.names import artifact_key
+from flows.names import artifact_key, stream_key
+from tests.flows.small_tasks import create
 from tests.overview.small_streams import SHARING, learner, noise, samples
 
 
@@ -26,18 +30,20 @@ def report(made: Learner) -> Report:
     return build_report(made.stream, made.stream.head())
 
 
-def test_tasks_whose_names_a_key_cannot_tell_apart_have_bars_of_their_own(prefect: None):
+def test_tasks_and_streams_named_alike_have_bars_of_their_own(prefect: None, tmp_path: Path):
+    streams = [create(tmp_path / place / "named-alike") for place in ("one", "other")]
+
     @flow
     def work() -> None:
-        for percent, task in enumerate(("a-b", "a.b", "a_b")):
-            progress_bar("named-alike", task)(float(percent))
+        for percent, (stream, task) in enumerate(product(streams, ("a-b", "a.b", "a_b"))):
+            progress_bar(stream, task)(float(percent))
 
     work()
     with get_client(sync_client=True) as client:
         wanted = {"artifacts": {"key": {"like_": "progress-named-alike-%"}}}
         bars = client.request("POST", "/artifacts/latest/filter", json=wanted).json()
-    assert sorted(bar["data"] for bar in bars) == [0.0, 1.0, 2.0]
-    assert "progress-named-alike-a-b" in [bar["key"] for bar in bars]
+    assert sorted(bar["data"] for bar in bars) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert f"progress-{stream_key(streams[0].url)}-a-b" in [bar["key"] for bar in bars]
 
 
 def test_a_long_table_of_versions_says_that_it_is_cut():
@@ -82,7 +88,9 @@ def test_the_page_says_first_what_needs_a_decision_then_where_everything_is(made
     lines = page.splitlines()
     assert lines[2] == "- waiting to be learned: **0**"
     assert lines[3].startswith("- **refused**: noise: has ")
-    assert lines[3].endswith(f"demanded ([how to go on](../key/{artifact_key('refused', made.stream.name)}))")
+    assert lines[3].endswith(
+        f"demanded ([how to go on](../key/{artifact_key('refused', stream_key(made.stream.url))}))"
+    )
     assert lines[4] == "- next consolidation: after 2 more tasks"
     assert "[capacity and drift](../key/capacity-" in lines[5]
     assert lines[6] == "- report: `reports/00000005.html`"

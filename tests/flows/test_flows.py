@@ -19,6 +19,7 @@ from flows.evaluate import evaluate
 from flows.forget import forget
 from flows.ingest import ingest
 from flows.learn import learn
+from flows.names import artifact_key, stream_key
 from flows.report import report
 from flows.run import run
 from tests.flows.small_tasks import bits, copy, create, demanding, names, rewound, submit
@@ -44,9 +45,9 @@ def artifact(key: str) -> str:
         return client.request("GET", "/artifacts/{key}/latest", path_params={"key": key}).json()["data"]
 
 
-def told(event: str, stream: str) -> dict:
+def told(event: str, stream: Stream) -> dict:
     """What the newest event of that name says of the stream, as soon as the server has it."""
-    about = {"event": {"name": [event]}, "resource": {"id": [f"apd.stream.{stream}"]}}
+    about = {"event": {"name": [event]}, "resource": {"id": [f"apd.stream.{stream_key(stream.url)}"]}}
     end = time.monotonic() + 60
     with get_client(sync_client=True) as client:
         while time.monotonic() < end:
@@ -54,7 +55,7 @@ def told(event: str, stream: str) -> dict:
             if found:
                 return found[0]["payload"]
             time.sleep(0.1)
-    raise AssertionError(f"no {event} of {stream}")
+    raise AssertionError(f"no {event} of {stream.url}")
 
 
 def test_ingest_accepts_in_order_and_rejects_with_the_reason(prefect: None, tmp_path: Path):
@@ -167,7 +168,7 @@ def test_a_consolidation_that_costs_too_much_is_set_aside_and_the_head_stays(lea
     tried = [one.details["tolerance"] for one in stream.refusals.consolidations(before.number)]
     assert tried == pytest.approx([0.3, 0.1, 0.1 / 3])
     assert is_logged("consolidation refused")
-    page = artifact(f"refused-{stream.name}")
+    page = artifact(artifact_key("refused", stream_key(stream.url)))
     assert f"| {FIRST} | 300.0 |" in page.replace("\\", "")
     assert consolidate(stream.url, only_if_due=True, return_state=True).name == "Completed"
 
@@ -202,9 +203,9 @@ def test_a_task_below_what_the_stream_demands_is_kept_aside(learned: Stream, ref
     assert refused.head() == learned.head()
     assert [one.task for one in refused.inbox.refused()] == [FOURTH]
     assert is_logged(f"refused: {FOURTH} has")
-    assert f"# {FOURTH} was refused" in artifact(f"refused-{refused.name}")
-    assert f"- **refused**: {FOURTH}: " in artifact(f"stream-{refused.name}")
-    assert told("apd.task.refused", refused.name)["task"] == FOURTH
+    assert f"# {FOURTH} was refused" in artifact(artifact_key("refused", stream_key(refused.url)))
+    assert f"- **refused**: {FOURTH}: " in artifact(artifact_key("stream", stream_key(refused.url)))
+    assert told("apd.task.refused", refused)["task"] == FOURTH
     assert learn(refused.url, FOURTH, return_state=True).name == "Refused"
     assert run(refused.url) == []
 

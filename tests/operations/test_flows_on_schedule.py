@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from installation import submit, wait_until
 
+from flows.names import stream_key
+
 pytestmark = pytest.mark.operations
 
 DEPLOYMENTS = {
@@ -138,19 +140,20 @@ def use_by_hand(installed, stream):
 
 def see_artifacts(installed, stream):
     """All that an operator looks at, under keys that stay."""
-    table = json.loads(installed.artifact(f"accuracy-{stream.name}")["data"])
+    key = stream_key(stream.url)
+    table = json.loads(installed.artifact(f"accuracy-{key}")["data"])
     assert [row["task"] for row in table] == [entry.name for entry in stream.head().entries]
     measured = [stream.evaluations.get(entry.theta_key)["test_accuracy"] for entry in stream.head().entries]
     assert [row["now"] for row in table] == [f"{100 * accuracy:.1f}" for accuracy in measured]
     assert all(row["change"] for row in table)
-    page = wait_until(lambda: installed.artifact(f"stream-{stream.name}"))["data"]
+    page = wait_until(lambda: installed.artifact(f"stream-{key}"))["data"]
     assert page.startswith(f"# {stream.name}")
     assert "waiting to be learned: **0**" in page
-    assert json.loads(installed.artifact(f"capacity-{stream.name}")["data"])[0]["tasks"] == 2
-    assert json.loads(installed.artifact(f"clusters-{stream.name}")["data"])
-    assert "file://" in installed.artifact(f"report-{stream.name}")["data"]
+    assert json.loads(installed.artifact(f"capacity-{key}")["data"])[0]["tasks"] == 2
+    assert json.loads(installed.artifact(f"clusters-{key}")["data"])
+    assert "file://" in installed.artifact(f"report-{key}")["data"]
     for entry in stream.head().entries:
-        assert installed.artifact(f"progress-{stream.name}-{entry.name}")["data"] == 100
+        assert installed.artifact(f"progress-{key}-{entry.name}")["data"] == 100
 
 
 def test_an_event_starts_a_run_and_the_nightly_run_does_nothing_before_its_time(installed, stream, tasks, tmp_path):
