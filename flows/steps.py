@@ -21,7 +21,7 @@ from prefect.tasks import Task
 
 from apd import actors, overview
 from apd.actors import metrics
-from apd.benchmark import other_orders, other_settings
+from apd.benchmark import method_like, other_orders, other_settings
 from apd.config import ResourceConfig
 from apd.data import advice, validate_task
 from apd.errors import ApdError, ClusterError, NoNode, NotFound, StateError, TaskRejected, Unreachable, WorkerLost
@@ -335,12 +335,12 @@ def publish_report(url: str, version: int | None, benchmark: str | None = None) 
     _forgotten_since(stream, shown)
     content = overview.build_report(stream, shown)
     if benchmark:
-        tasks = [task.name for task in content.tasks]
-        orders = other_orders(Results(benchmark), stream.config.learning.variant, tasks)
-        content = dataclasses.replace(content, orders=orders)
-        if other := other_settings(Results(benchmark), stream.config):
+        place, tasks = Results(benchmark), [task.name for task in content.tasks]
+        method = method_like(place, stream.config.learning)
+        content = dataclasses.replace(content, orders=other_orders(place, method, tasks))
+        if other := other_settings(place, method, stream.config):
             get_run_logger().warning("other orders were measured with other settings: %s", "; ".join(other))
-    place = stream.save_report(content.version, html(content))
-    dashboards.show_report(stream, shown, content, place)
-    get_run_logger().info("report of version %d: %s", content.version, place)
-    return place
+    where = stream.save_report(content.version, html(content))
+    dashboards.show_report(stream, shown, content, where)
+    get_run_logger().info("report of version %d: %s", content.version, where)
+    return where

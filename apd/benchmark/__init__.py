@@ -10,7 +10,7 @@ publish      tables and figures into the place of the results
 """
 
 from apd.benchmark.cell import CellResult, Step, TaskResult, data_of, load_tasks, network_for, run_cell
-from apd.benchmark.orders import other_orders, other_settings
+from apd.benchmark.orders import method_like, other_orders, other_settings
 from apd.benchmark.protocol import METHODS, Cell, Protocol, cells, protocol_of
 from apd.benchmark.publish import publish
 from apd.benchmark.summary import Figure, MethodSummary, summarise
@@ -27,6 +27,7 @@ __all__ = [
     "cells",
     "data_of",
     "load_tasks",
+    "method_like",
     "network_for",
     "other_orders",
     "other_settings",

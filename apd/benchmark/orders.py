@@ -4,17 +4,24 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from apd.benchmark.cell import CellResult
-from apd.benchmark.protocol import Protocol
-from apd.config import StreamConfig, to_json
+from apd.benchmark.protocol import Method, Protocol
+from apd.config import LearningConfig, StreamConfig, to_json
 from apd.errors import DataError
 from apd.report.content import OrderRow
 from apd.store.results import Results, differences
 
 
+def method_like(place: Results, learning: LearningConfig) -> str:
+    """The benchmark's label for learning like this: the variant, at this budget where there are cells of that."""
+    labels = sorted({str(body["cell"]["method"]) for body in place.cells()})
+    same = (label for label in labels if Method.parse(label) == Method(learning.variant, learning.capacity_per_task))
+    return next(same, learning.variant)
+
+
 def other_orders(place: Results, method: str, tasks: Sequence[str]) -> tuple[OrderRow, ...]:
     """Final accuracies in every order that the benchmark has, mean over seeds, except the stream's own order, `tasks`.
 
-    method: as the benchmark calls it, the stream's variant. tasks: names as they arrived. Raises DataError when the
+    method: as the benchmark calls it. tasks: names as they arrived. Raises DataError when the
     benchmark has no finished cell of the method, or other tasks.
     """
     found = [CellResult.from_json(body) for body in place.cells()]
@@ -34,12 +41,11 @@ def other_orders(place: Results, method: str, tasks: Sequence[str]) -> tuple[Ord
     )
 
 
-def other_settings(place: Results, config: StreamConfig) -> list[str]:
-    """What the benchmark set otherwise than the stream does, so that part of the spread may come from that.
-
-    Not the seed, and not the budget that a method's name may give.
-    """
+def other_settings(place: Results, method: str, config: StreamConfig) -> list[str]:
+    """What the benchmark set otherwise than the stream does, so that part of the spread may come from that: no seed."""
     there = place.settings(defaults=to_json(Protocol("digits")))
+    if (budget := Method.parse(method).capacity_per_task) is not None:
+        there["learning.capacity_per_task"] = budget
     own = ("learning.seed", "learning.variant")
     differing = differences(there, to_json(config))
     return [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from apd.benchmark import CellResult, Protocol, other_orders, other_settings
+from apd.benchmark import Cell, CellResult, Protocol, method_like, other_orders, other_settings
 from apd.config import LearningConfig, StreamConfig, to_json
 from apd.errors import DataError
 from apd.report.content import OrderRow
@@ -33,13 +33,27 @@ def test_settings_that_are_not_the_streams_are_named(tmp_path: Path):
     protocol = Protocol("digits", network=stream.network, learning=LearningConfig(epochs=7, seed=0, variant="apd1"))
     place = Results(str(tmp_path))
     place.claim(to_json(protocol), {"tasks": {}, "notes": []})
-    assert other_settings(place, stream) == []
+    assert other_settings(place, "apd2", stream) == []
     other = replace(stream, learning=LearningConfig(epochs=9))
-    assert other_settings(place, other) == ["learning.epochs 7, in the stream 9"]
+    assert other_settings(place, "apd2", other) == ["learning.epochs 7, in the stream 9"]
     older, learning = Results(str(tmp_path / "older")), to_json(protocol)["learning"]
     del learning["cuda_graphs"]  # as if the place had been made before there was such a setting
     older.claim(to_json(protocol) | {"learning": learning}, {"tasks": {}, "notes": []})
-    assert other_settings(older, stream) == []
+    assert other_settings(older, "apd2", stream) == []
+
+
+def test_cells_of_the_streams_own_budget_are_taken_where_there_are_any(tmp_path: Path):
+    half = LearningConfig(capacity_per_task=0.005)
+    (one, *_) = known.forgetful()
+    place = keeping(tmp_path, [replace(one, cell=Cell("apd2", "A", 0))])
+    place.claim(to_json(Protocol("digits")), {"tasks": {}, "notes": []})
+    stream = StreamConfig((1, 8, 8), learning=half)
+    assert method_like(place, half) == "apd2"
+    assert other_settings(place, "apd2", stream) == ["learning.capacity_per_task 0.01, in the stream 0.005"]
+    keeping(tmp_path, [replace(one, cell=Cell("apd2@0.005", "A", 0))])
+    assert method_like(place, half) == "apd2@0.005"
+    assert other_settings(place, "apd2@0.005", stream) == []
+    assert method_like(place, LearningConfig()) == "apd2"
 
 
 def test_results_of_something_else_are_refused_by_name(tmp_path: Path):
