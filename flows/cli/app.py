@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import platform
 import signal
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -41,6 +43,9 @@ Exit codes: 0, 1 after an error that is named, 2 after a wrong command line,
 3 when a task or a consolidation was refused and kept aside,
 130 after Ctrl-C, 143 after SIGTERM.
 """
+
+BELOW = ("torch", "ray", "prefect", "scikit-learn", "pyarrow", "s3fs")
+"""Packages whose versions decide what can be read, and who can speak with whom."""
 
 REFUSED = 3
 """Exit code when everything worked and a gate kept something out."""
@@ -124,6 +129,27 @@ app = typer.Typer(
     help=HELP,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def say_versions(asked: bool) -> None:
+    """Print what a report of a fault needs, and nothing else."""
+    if asked:
+        typer.echo(f"apd {version('apd')}")
+        typer.echo(f"{platform.platform()}, Python {platform.python_version()}")
+        typer.echo(", ".join(f"{package} {version(package)}" for package in BELOW))
+        raise typer.Exit
+
+
+@app.callback()
+def apd(
+    versions: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the versions of apd and of what it runs on.", callback=say_versions, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """What holds for the command as a whole."""
 
 
 def show(value: Any, in_a_line: bool = False) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,12 @@ def picture_folder(place: Path) -> Path:
         for number in range(10):
             picture(shade + number).save(place / name / f"{number}.png")
     return place
+
+
+def test_version_names_all_that_decides_who_understands_whom():
+    said = apd("--version").stdout
+    assert said.startswith(f"apd {version('apd')}\n")
+    assert f"torch {version('torch')}, ray {version('ray')}, prefect {version('prefect')}" in said
 
 
 def test_help_teaches_and_imports_nothing_heavy():
