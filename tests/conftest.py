@@ -55,8 +55,10 @@ USERS_OWN = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment before any test module imports torch, ray or prefect, which read it once."""
-    home = tempfile.TemporaryDirectory(prefix="apd-tests-")
+    root = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # where `tmp_path` stays for a look
+    home = tempfile.TemporaryDirectory(prefix="apd-", dir=root, ignore_cleanup_errors=True)
     config.add_cleanup(home.cleanup)
+    os.environ["TMPDIR"] = tempfile.tempdir = home.name  # all else that is left behind, as by what tests kill, goes
     for name in USERS_OWN:
         os.environ.pop(name, None)
     os.environ.update(ENVIRONMENT, PREFECT_HOME=f"{home.name}/prefect", MPLCONFIGDIR=f"{home.name}/matplotlib")

@@ -4,8 +4,10 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 
@@ -34,20 +36,27 @@ def cluster(url: str, address: str | None = None) -> Iterator[None]:
     Whoever opened the connection closes it; every actor of this process is gone then. Raises ClusterError when the
     cluster cannot be reached, asks for a token that is not there, runs other versions, or has nodes on other machines
     while the stream at `url` is a local folder that they could not see.
+
+    What a local Ray writes, its logs above all, is in a folder `apd-run-...` in RAY_TMPDIR or among the temporary ones,
+    and goes with it unless the block ends with an error.
     """
     if ray.is_initialized():
         yield
         return
     # Or a thread that still works when the connection is closed starts another Ray, as whoever calls it without one.
     auto_init_hook.enable_auto_connect = False
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    written = tempfile.mkdtemp(prefix="apd-run-", dir=os.environ.get("RAY_TMPDIR")) if address == "local" else None
     with _own_answer_to_termination():
-        _connect(address or os.environ.get("RAY_ADDRESS"))
+        _connect(address, written)
     try:
         _refuse_folder_out_of_reach(url)
         yield
     finally:
         release_all()
         ray.shutdown()
+    if written:
+        shutil.rmtree(written, ignore_errors=True)  # a process may be writing its last line
 
 
 @contextlib.contextmanager
@@ -66,22 +75,24 @@ def _own_answer_to_termination() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _connect(address: str | None) -> None:
-    if address and address.startswith("ray://"):
+def _connect(address: str, written: str | None) -> None:
+    if address.startswith("ray://"):
         raise ClusterError(
             f"{address} is a Ray client's address, whose work dies with a short cut of the network; start the flow on "
             "a node of the cluster (`ray job submit`, or RAY_ADDRESS=auto there)"
         )
     try:
-        if address and address != "local":
-            ray.init(address=address, log_to_driver=False, configure_logging=False)
+        if written:
+            _start_local(written)
         else:
-            _start_local()
+            ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, exceptions.AuthenticationError) as error:
-        raise ClusterError(f"no connection to the Ray cluster at {address or 'this machine'}: {error}") from error
+        raise ClusterError(
+            f"no connection to the Ray cluster at {'this machine' if written else address}: {error}"
+        ) from error
 
 
-def _start_local() -> None:
+def _start_local(written: str) -> None:
     for name, value in LOCAL.items():
         os.environ.setdefault(name, value)
     # Its processes listen on all addresses. Ray turns tokens on by itself; setting RAY_AUTH_MODE here comes too late.
@@ -93,6 +104,7 @@ def _start_local() -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=128 * 2**20,
+            _temp_dir=written,  # where programs that look for "the" Ray of this machine do not find it
         )
     except Exception as error:
         if type(error) is not Exception:

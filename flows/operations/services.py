@@ -10,6 +10,7 @@ All listen on 127.0.0.1, except that Ray's own ports cannot be kept there: they 
 
 import contextlib
 import json
+import os
 import socket
 import sys
 import tempfile
@@ -136,7 +137,7 @@ def ray(installation: Installation) -> Service:
         "include-dashboard": True,
         "object-store-memory": 256 * 2**20,
         # its own, so that programs which look for "the" Ray of this machine do not find this one
-        "temp-dir": f"{tempfile.gettempdir()}/apd-ray-{installation.token[:8]}",
+        "temp-dir": f"{os.environ.get('RAY_TMPDIR') or tempfile.gettempdir()}/apd-ray-{installation.token[:8]}",
     }
     command = _python("ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats")
     command += tuple(f"--{name}={value}" for name, value in options.items())

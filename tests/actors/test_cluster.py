@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,14 @@ from tests.actors.troubled import Troubled
 def unconnected(started: Nodes) -> None:
     """This process as it is before it has connected; the cluster stays, and the next test connects again."""
     ray.shutdown()
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where Ray puts its temporary files; a short path, or its sockets have no room in theirs."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir=os.environ["PYTEST_DEBUG_TEMPROOT"]) as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield Path(folder)
 
 
 def test_an_existing_cluster_is_joined_by_its_address_and_left_again(
@@ -65,8 +75,15 @@ def test_a_cluster_that_wants_a_token_which_is_not_there_is_an_error_of_ours(sta
     assert "no authentication token was found" in ended.stderr
 
 
-def test_a_local_ray_that_does_not_start_is_an_error_that_says_so(tmp_path: Path) -> None:
-    script = f"from apd.actors import cluster\nwith cluster({str(tmp_path)!r}, 'local'): pass"
+def test_what_a_local_ray_writes_goes_with_it(temporary: Path) -> None:
+    script = f"from apd.actors import cluster\nwith cluster({str(temporary)!r}, 'local'): print(*os.listdir('.'))"
+    done = subprocess.run([sys.executable, "-c", f"import os\n{script}"], cwd=temporary, capture_output=True, text=True)
+    assert done.stdout.startswith("apd-run-")
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_local_ray_that_does_not_start_is_an_error_that_says_so_and_leaves_what_it_wrote(temporary: Path) -> None:
+    script = f"from apd.actors import cluster\nwith cluster({str(temporary)!r}, 'local'): pass"
     with subprocess.Popen(
         [sys.executable, "-c", script], start_new_session=True, stderr=subprocess.PIPE, text=True
     ) as caller:
@@ -76,6 +93,7 @@ def test_a_local_ray_that_does_not_start_is_an_error_that_says_so(tmp_path: Path
         _, said = caller.communicate()
     assert "ClusterError: Ray did not start on this machine, which may be too busy; try again: The current node" in said
     wait_until(lambda: not processes_of(caller.pid))
+    assert list(temporary.rglob("gcs_server.out"))
 
 
 def test_work_without_a_connection_is_refused(unconnected: None) -> None:
