@@ -33,8 +33,8 @@ its first one's tasks had. BWT: accuracy after the last task less that when lear
 FWT: accuracy when learned less that of a separate network (stl) in the same order and seed, mean over all tasks but the
 first. OPD: a task's largest less its smallest final accuracy over the orders; AOPD is its mean over tasks, MOPD its
 largest. Every order begins from other initial values, so separate networks (stl) have an OPD too, by chance alone. ewc:
-with the empirical Fisher information of 200 training samples per task. Where consolidation.refit is true, apd2 sees the
-data of its first consolidation's tasks again, twice: all together for refit_epochs (null: as many as for one task),
+with the Fisher information of 200 training samples per task. Where consolidation.refit is true, apd2 sees the data of
+its first consolidation's tasks again, twice: all together for refit_epochs (null: as many as for one task),
 then each task as when it arrived; no other method does. Time: seconds of processor time on one thread (on a GPU, of
 time) for one pass over the stream, a refit included."""
 
