@@ -14,6 +14,7 @@ from apd import overview
 from apd.errors import Forgotten
 from apd.store import Candidate, Proposal, RefusedTask, Stream
 from apd.store.failures import CONSOLIDATION, Failures
+from apd.store.refusals import refused_task_key
 from flows import dashboards, events
 from flows.steps import measure, step
 
@@ -42,6 +43,17 @@ def check_task(url: str, candidate: Candidate) -> list[str]:
         dashboards.show_refused_task(stream, candidate, reasons, place)
         events.tell(events.TASK_REFUSED, url, task=candidate.task, reasons=reasons, report=place)
     return reasons
+
+
+@step("show refused tasks")
+def show_refused_tasks(url: str) -> None:
+    """Put what was shown when they were refused on a server that does not have it."""
+    stream = Stream.open(url)
+    for name in sorted(stream.refusals.tasks()):
+        kept = stream.refusals.task(name)
+        if kept is not None and not stream.head().has(name):
+            place = stream.objects.where(refused_task_key(name))
+            dashboards.show_refused_task(stream, kept.candidate, kept.reasons, place)
 
 
 @step("look up refusal")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, runtime
 from prefect.futures import PrefectFuture
 
 from apd import overview
@@ -15,6 +15,7 @@ from apd.store import Candidate, Stream
 from apd.store.failures import CONSOLIDATION
 from flows import gates, steps
 from flows.consolidate import consolidate
+from flows.dashboards import has_page
 from flows.forms import Count, StreamUrl
 from flows.ingest import ingest
 from flows.names import run_name
@@ -51,6 +52,9 @@ def run(
     label(stream)
     waiting = ingest(stream)
     if not waiting and not overview.consolidation_waits(Stream.open(stream)):
+        if publish and page_is_missing(stream):
+            gates.show_refused_tasks(stream)
+            report(stream)
         return []
     outcome = Outcome()
     with cluster(stream):
@@ -63,6 +67,12 @@ def run(
     if outcome.complaints:
         raise ApdError("; ".join(outcome.complaints))
     return gates.refused(outcome.refused, outcome.learned) if outcome.refused else outcome.learned
+
+
+def page_is_missing(stream: str) -> bool:
+    """Whether a server that runs deployments does not show the stream: it is new, or has removed its oldest runs."""
+    deployed = runtime.deployment.id is not None
+    return deployed and bool(Stream.open(stream).head().entries) and not has_page(stream)
 
 
 @dataclass(slots=True)

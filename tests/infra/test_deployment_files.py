@@ -4,12 +4,16 @@ import json
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
+from prefect.settings.models.server.services import ServerServicesDBVacuumSettings
 from ray.autoscaler._private.kuberay import autoscaling_config
+
+from flows.operations.services import MEMORY
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,6 +37,16 @@ def documents(name):
 
 def test_dockerfile():
     assert passes("hadolint", "infra/Dockerfile")
+
+
+def test_servers_remove_old_runs(monkeypatch: pytest.MonkeyPatch):
+    environment = documents("compose.yaml")[0]["services"]["prefect"]["environment"]
+    assert MEMORY.items() <= environment.items()
+    for name, value in MEMORY.items():
+        monkeypatch.setenv(name, value)
+    understood = ServerServicesDBVacuumSettings()
+    assert understood.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
+    assert understood.retention_period == timedelta(days=30)
 
 
 def test_compose():

@@ -117,8 +117,8 @@ def test_setup_again_changes_nothing(installed):
 
 def test_a_schedule_learns_what_lies_in_the_inbox(installed, stream, tasks, tmp_path):
     names = [submit(stream, task, tmp_path) for task in tasks[:2]]
-    hourly = {"interval": 3600, "anchor_date": (datetime.now(UTC) + timedelta(seconds=5)).isoformat()}
-    with scheduled(installed, "run/scheduled", hourly, stream=stream.url):
+    soon = {"interval": 120, "anchor_date": (datetime.now(UTC) + timedelta(seconds=5)).isoformat()}
+    with scheduled(installed, "run/scheduled", soon, stream=stream.url):
         wait_until(lambda: len(stream.head().entries) == 2, 200)
     [first] = installed.runs(tags={"all_": ["apd", f"stream:{stream.name}"]})
     assert installed.finished(first["id"]) == "Completed"
@@ -126,7 +126,16 @@ def test_a_schedule_learns_what_lies_in_the_inbox(installed, stream, tasks, tmp_
     assert first["name"] == f"run-{stream.name}"
     assert [entry.name for entry in stream.head().entries] == names
     see_artifacts(installed, stream)
+    page = {"artifacts": {"key": {"any_": [f"stream-{stream_key(stream.url)}"]}}}
+    for shown in installed.api("POST", "/artifacts/filter", page):
+        installed.api("DELETE", f"/artifacts/{shown['id']}")
+    assert installed.finished(installed.start("run/scheduled", stream=stream.url)) == "Completed"
+    assert page_of(installed, stream)["data"].startswith(f"# {stream.name}")
     use_by_hand(installed, stream)
+
+
+def page_of(installed, stream):
+    return wait_until(lambda: installed.artifact(f"stream-{stream_key(stream.url)}"))
 
 
 def use_by_hand(installed, stream):
@@ -146,7 +155,7 @@ def see_artifacts(installed, stream):
     measured = [stream.evaluations.get(entry.theta_key)["test_accuracy"] for entry in stream.head().entries]
     assert [row["now"] for row in table] == [f"{100 * accuracy:.1f}" for accuracy in measured]
     assert all(row["change"] for row in table)
-    page = wait_until(lambda: installed.artifact(f"stream-{key}"))["data"]
+    page = page_of(installed, stream)["data"]
     assert page.startswith(f"# {stream.name}")
     assert "waiting to be learned: **0**" in page
     assert json.loads(installed.artifact(f"capacity-{key}")["data"])[0]["tasks"] == 2
