@@ -22,7 +22,8 @@ def postgres() -> Iterator[str]:
     if not found:
         give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         give_up("a real database needs Debian's postgresql: infra/setup-system installs it")
-    programs, folder = Path(found[-1]).parent, Path(tempfile.mkdtemp(prefix="apd-postgres-"))
+    public = os.environ["PYTEST_DEBUG_TEMPROOT"]  # the tests' own temporary folder is for their user alone
+    programs, folder = Path(found[-1]).parent, Path(tempfile.mkdtemp(prefix="apd-postgres-", dir=public))
     data, port = folder / "data", free_port()
     as_user = ("runuser", "-u", "postgres", "--") if os.getuid() == 0 else ()
     if as_user:
